@@ -1,6 +1,7 @@
 """Makes a pack of a folder of runs: their stored replies, recipes and documents, and the records of trainings."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,15 +15,19 @@ from autodata.data.examples import EXAMPLES, find_licence
 from autodata.data.release import describe_run, find_leaks
 from autodata.journal.replies import export_replies
 from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, unpack, write_pack
+from autodata.replay.pack import DOCUMENTS, PROMPTS, VERSION, Pack, PackError, Step, compress, write_pack
 from autodata.replay.play import OUTPUTS, Made, play
+from autodata.replay.unpack import COSTS, unpack
 from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
+from autodata.run.identity import find_weights
 from autodata.run.records import TRAJECTORIES, hash_path, link_files, read_records, write_file
 from autodata.types import TRAJECTORY
 
+# In the order in which they are made: each reads runs of the kinds before it.
 SCHEMAS = {"generate": GenerateRecipe, "dataset": DatasetRecipe, "grpo": GrpoRecipe, "eval": EvalRecipe}
 _TRAINING = ("curve.json", "curve.png")  # what tables and pages read of a training
 Tell = Callable[[Made], None]
@@ -89,6 +94,7 @@ class Source:
     folder: Path
     runs: dict[str, tuple[dict[str, Any], Any]]  # name below the folder → manifest and recipe
     documents: dict[Path, str] = field(default_factory=dict)  # path → name in the pack
+    prompts: dict[Path, str] = field(default_factory=dict)  # the same of folders of prompts
     weights: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -122,7 +128,7 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
     steps = []
     for name, (manifest, recipe) in source.runs.items():
         kind = manifest["inputs"]["kind"]
-        if reason := _find_hindrance(kind, recipe):
+        if reason := _find_hindrance(source, kind, recipe):
             source.kept[name] = reason
             _keep(source, name, target)
         else:
@@ -140,7 +146,7 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
     return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept))
 
 
-def _find_hindrance(kind: str, recipe: Any) -> str:
+def _find_hindrance(source: Source, kind: str, recipe: Any) -> str:
     """Say why a run cannot be made from stored replies; empty if it can."""
     if kind == "grpo":
         return "a training needs a model"
@@ -148,6 +154,8 @@ def _find_hindrance(kind: str, recipe: Any) -> str:
         return "it was searched for texts of benchmarks, which the pack does not hold"
     if kind == "eval" and (recipe.prbench or recipe.principia):
         return "it asks the problems of a benchmark, which the pack does not hold"
+    if kind == "eval" and (weights := find_weights(recipe)) and _is_folder(weights) and not source.name(weights):
+        return "it measures weights outside the folder of the runs, where nothing can say which weights these are"
     if kind in ("generate", "eval") and recipe.domain.path:
         return "its domain is a folder of its own, which the pack does not hold"
     if kind == "generate" and recipe.documents.shard:
@@ -171,14 +179,32 @@ def _keep(source: Source, name: str, target: Path) -> None:
 
 def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> GenerateRecipe:
     path = Path(recipe.documents.path).absolute()
-    place = source.documents.setdefault(path, f"{len(source.documents)}_{path.name}")
+    place = source.documents.setdefault(path, f"{len(source.documents)}_{_make_plain(path.name)}")
     if not (target / DOCUMENTS / place).exists():
         (target / DOCUMENTS).mkdir(parents=True, exist_ok=True)
         link_files(path, target / DOCUMENTS / place)
     clean = config.forget_operational(recipe)
     documents = replace(clean.documents, path=f"{DOCUMENTS}/{place}")
     spent = source.name(recipe.budget_from) if recipe.budget_from else None
-    return replace(clean, documents=documents, budget_from=spent)
+    domain = _move_prompts(source, clean.domain, target)
+    return replace(clean, documents=documents, budget_from=spent, domain=domain)
+
+
+def _move_prompts(source: Source, domain: DomainConfig, target: Path) -> DomainConfig:
+    """Copy the folder of prompts of a run that does not use the domain's own."""
+    if not domain.prompts:
+        return domain
+    path = Path(domain.prompts).absolute()
+    place = source.prompts.setdefault(path, f"{PROMPTS}/{len(source.prompts)}_{_make_plain(path.name)}")
+    if not (target / place).exists():
+        (target / PROMPTS).mkdir(parents=True, exist_ok=True)
+        link_files(path, target / place)
+    return replace(domain, prompts=place)
+
+
+def _make_plain(name: str) -> str:
+    """Replace the signs that a name in a pack must not have."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def _move_dataset(source: Source, recipe: DatasetRecipe, target: Path) -> DatasetRecipe:
@@ -191,7 +217,7 @@ def _move_evaluation(source: Source, recipe: EvalRecipe, target: Path) -> EvalRe
     dataset = _require_name(source, "dataset", recipe.dataset) if recipe.dataset else None
     # Not by `replace`, which would choose the evaluated endpoint again, before its weights have their new name.
     moved = config.forget_operational(recipe)
-    moved.dataset = dataset
+    moved.dataset, moved.domain = dataset, _move_prompts(source, moved.domain, target)
     for endpoint in moved.models.endpoints.values():
         if endpoint.server and (name := _name_weights(source, endpoint.server.weights)):
             endpoint.server.weights = name
@@ -201,7 +227,12 @@ def _move_evaluation(source: Source, recipe: EvalRecipe, target: Path) -> EvalRe
 
 
 def _name_weights(source: Source, weights: str) -> str | None:
-    return source.name(weights) if weights.count("/") > 1 or Path(weights).is_dir() else None
+    return source.name(weights) if _is_folder(weights) else None
+
+
+def _is_folder(weights: str) -> bool:
+    """Return True for a path of weights, which is not `embedded` and not a name of the Hub."""
+    return weights.count("/") > 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir()
 
 
 def _require_name(source: Source, key: str, run: str) -> str:
@@ -221,7 +252,7 @@ def _write_recipe(path: Path, recipe: Any) -> None:
 
 def _write_costs(manifest: dict[str, Any], path: Path) -> None:
     """Write what a run has cost, so that it still stands in the tables when the run is made again for nothing."""
-    if costs := {key: manifest[key] for key in ("ledger", "elapsed_s") if key in manifest}:
+    if costs := {key: manifest[key] for key in sorted(COSTS) if key in manifest}:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, json.dumps(costs, indent=2, sort_keys=True) + "\n")
 

@@ -1,22 +1,28 @@
 """Describes a pack: one ZIP file with all that is needed to make runs again from stored replies, without any model.
 
-Inside are `pack.json` (this description), `recipes/`, `replies/` (the journals), `documents/`, and the records of
-trainings, each in the folder of its run.
+Inside are `pack.json` (this description), `recipes/`, `replies/` (the journals), `documents/`, `prompts/`, and the
+records of runs that are not made again, each in the folder of its run.
 """
 
 import json
+import re
 import zipfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from autodata.run.records import RunError, write_file
+from autodata.run.records import write_file
 from autodata.types import UserError
 
-DESCRIPTION, RECIPES, REPLIES, DOCUMENTS = "pack.json", "recipes", "replies", "documents"
+DESCRIPTION, RECIPES, REPLIES, DOCUMENTS, PROMPTS = "pack.json", "recipes", "replies", "documents", "prompts"
 VERSION = 1
-_MOST_BYTES = 4 << 30  # a pack from elsewhere must not fill the disk
+_RESERVED = {DESCRIPTION, RECIPES, REPLIES, DOCUMENTS, PROMPTS}
+# A name becomes part of a command line, of a path and of a line on the screen: a hidden file, an option, an
+# interpolation or a control character is none.
+_PART = re.compile(r"\w[\w .,+@()-]*")
 _ANY_DATE = (1980, 1, 1, 0, 0, 0)  # so that equal content makes an equal file
 # The command that makes each kind of run again; a pack cannot name another one.
 COMMANDS = {
@@ -41,11 +47,11 @@ class Step:
 
     @property
     def recipe(self) -> str:
-        return f"{RECIPES}/{self.name.replace('/', '_')}.yaml"
+        return f"{RECIPES}/{self.name}.yaml"
 
     @property
     def replies(self) -> str:
-        return f"{REPLIES}/{self.name.replace('/', '_')}.jsonl"
+        return f"{REPLIES}/{self.name}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -67,27 +73,42 @@ def write_pack(folder: Path, pack: Pack) -> None:
     write_file(folder / DESCRIPTION, json.dumps(_PACK.dump_python(pack, mode="json"), indent=2) + "\n")
 
 
-def read_pack(folder: Path) -> Pack:
-    """Read the description of an unpacked pack. Raises PackError."""
-    path = folder / DESCRIPTION
+def read_pack(text: bytes, where: Path) -> Pack:
+    """Read the description of a pack. Raises PackError."""
     try:
-        pack = _PACK.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise PackError(f"{path}: not the description of a pack; name a file that `autodata.publish` made") from error
+        pack = _PACK.validate_json(text)
+    except ValidationError as error:
+        raise PackError(f"{where}: not the description of a pack; name a file that `autodata.publish` made") from error
     if pack.version != VERSION:
-        raise PackError(f"{path}: version {pack.version}, but this code reads version {VERSION}; update it")
-    names = [*pack.weights, *pack.documents, *(step.name for step in pack.steps)]
-    names += [output for step in pack.steps for output in step.outputs]
-    if wrong := [name for name in names if not _is_inside(name)]:
-        raise PackError(f"{path}: {wrong[0]!r} is no path inside the folder of the runs")
-    if unknown := [step.kind for step in pack.steps if step.kind not in COMMANDS]:
-        raise PackError(f"{path}: a step of kind {unknown[0]!r}; known are {', '.join(COMMANDS)}")
+        raise PackError(f"{where}: version {pack.version}, but this code reads version {VERSION}; update it")
+    if problem := next(_find_problems(pack), None):
+        raise PackError(f"{where}: {problem}")
     return pack
 
 
-def _is_inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and not {"..", "~"} & {*path.parts} and not name.startswith("-")
+def _find_problems(pack: Pack) -> Iterator[str]:
+    """Find what a pack must not say about itself: it may come from a stranger."""
+    runs = [*pack.weights, *pack.kept, *(step.name for step in pack.steps)]
+    outputs = [output for step in pack.steps for output in step.outputs]
+    for name in (*runs, *pack.documents, *outputs):
+        if not is_inside(name):
+            yield f"{name!r} is no path inside the folder of the runs, or has a sign that such a path must not have"
+    for name in runs:
+        if name.partition("/")[0] in _RESERVED:
+            yield f"{name!r} is where a pack keeps its own files; give the run another name"
+    for step in pack.steps:
+        if step.kind not in COMMANDS:
+            yield f"a step of kind {step.kind!r}; known are {', '.join(COMMANDS)}"
+    names = Counter([*pack.kept, *(step.name for step in pack.steps)])
+    if twice := [name for name, count in names.items() if count > 1]:
+        yield f"two runs or tables are named {twice[0]!r}; give one of them another name"
+    if not all(map(str.isprintable, (pack.git_commit or "", *pack.kept.values()))):
+        yield "a text with control characters, which a terminal would obey"
+
+
+def is_inside(name: str) -> bool:
+    """Return True for a relative path of plain names that is written in only one way."""
+    return all(map(_PART.fullmatch, name.split("/")))
 
 
 def compress(folder: Path, file: Path) -> None:
@@ -97,32 +118,3 @@ def compress(folder: Path, file: Path) -> None:
             info = zipfile.ZipInfo(str(path.relative_to(folder)), _ANY_DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, path.read_bytes(), compresslevel=9)
-
-
-def unpack(file: Path, folder: Path) -> Pack:
-    """Unpack a pack into a folder, which is new or holds this very pack. Raises PackError, RunError."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if not _is_unpacked(archive, file, folder):
-                names = sorted(archive.namelist(), key=lambda name: name == DESCRIPTION)  # last: then all is there
-                archive.extractall(folder, names)  # it leaves out "..", drives and leading slashes
-    except FileNotFoundError as error:
-        raise PackError(f"{file}: no such file; name a file that `autodata.publish` made") from error
-    except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
-        raise PackError(f"{file}: not a pack ({error}); name a file that `autodata.publish` made") from error
-    except OSError as error:
-        raise RunError(f"{folder}: {error.strerror}; free space or name another folder") from error
-    return read_pack(folder)
-
-
-def _is_unpacked(archive: zipfile.ZipFile, file: Path, folder: Path) -> bool:
-    """Return True if the folder holds this pack. Raises PackError if it holds another, or if the pack is too large."""
-    if (size := sum(info.file_size for info in archive.infolist())) > _MOST_BYTES:
-        raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {_MOST_BYTES:,}")
-    described = archive.read(DESCRIPTION)
-    if not folder.exists() or not any(folder.iterdir()):
-        return False
-    before = folder / DESCRIPTION
-    if not before.is_file() or before.read_bytes() != described:
-        raise PackError(f"{folder}: this folder holds something else; name a new folder")
-    return True

@@ -8,15 +8,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from autodata.config import REPO
+from autodata.config import REPO, load
 from autodata.data.examples import EXAMPLES
 from autodata.journal.replies import import_replies
-from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.evaluation import EvalRecipe, TableRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step, is_inside
 from autodata.run.records import digest, hash_path
 from autodata.serving.journal import lock
 
 LOG = "replay.log"
+SCHEMAS = {"generate": GenerateRecipe, "dataset": DatasetRecipe, "eval": EvalRecipe, "table": TableRecipe}
 
 
 @dataclass(frozen=True)
@@ -69,22 +74,52 @@ def _bring_replies(step: Step, folder: Path) -> int:
 
 
 def _run(step: Step, folder: Path) -> None:
-    """Run the command of a step as its user would, in the folder of all runs. Raises PackError."""
-    log, path = folder / LOG, f"{REPO}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    # A pack comes from elsewhere: whatever its recipe says, it writes here and asks nobody.
-    safe = [f"output={step.name}.md", "runs=."] if step.kind == "table" else [f"run={step.name}"]
-    if step.kind in ("generate", "eval"):
-        safe += ["models.replay=true", "domain.path=null"]  # a folder would bring code
-    if step.kind == "generate":
-        safe += ["journal=null", "fork=null"]
+    """Run the command of a step as its user would, in the folder of all runs. Raises PackError, RecipeError."""
+    log, safe = folder / LOG, _restrict(step)
+    for path in filter(None, _list_read(load(SCHEMAS[step.kind], [str(folder / step.recipe), *safe]))):
+        if not is_inside(path):
+            raise PackError(f"{step.recipe}: it reads {path!r}, which is no path inside the pack")
     command = [sys.executable, "-m", COMMANDS[step.kind], step.recipe, *safe]
     with log.open("ab") as output:
         start = output.tell()
-        environment = os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)}
-        code = subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=environment).returncode
+        code = subprocess.run(command, cwd=folder, stdout=output, stderr=output, env=_isolate()).returncode
     if code:
         end = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()[-8:]
-        raise PackError(f"{step.name}: {COMMANDS[step.kind]} ended with exit code {code} ({log}):\n" + "\n".join(end))
+        shown = "\n".join("".join(filter(str.isprintable, line)) for line in end)
+        raise PackError(f"{step.name}: {COMMANDS[step.kind]} ended with exit code {code} ({log}):\n{shown}")
+
+
+def _restrict(step: Step) -> list[str]:
+    """List settings for a recipe from elsewhere: whatever it says, it writes into the folder and asks nobody."""
+    if step.kind == "table":
+        return [f"output={step.name}.md", "runs=."]
+    settings = [f"run={step.name}"]
+    if step.kind in ("generate", "eval"):
+        settings += ["models.replay=true", "domain.path=null"]  # a folder would bring code
+    settings += {
+        "generate": ["journal=null", "fork=null", "processes=1"],
+        "dataset": ["decontaminate=[]"],
+        "eval": ["prbench=null", "principia=null"],
+    }[step.kind]
+    return settings
+
+
+def _list_read(recipe: Any) -> list[str | None]:
+    """List the files and folders that a recipe names to read."""
+    match recipe:
+        case GenerateRecipe():
+            return [recipe.documents.path, recipe.domain.prompts, recipe.budget_from]
+        case DatasetRecipe():
+            return [*recipe.arms.values()]
+        case EvalRecipe():
+            return [recipe.dataset, recipe.domain.prompts]
+    return [row.run for row in recipe.rows]
+
+
+def _isolate() -> dict[str, str]:
+    """Return an environment in which Python finds this project's code, and none in the folder where it starts."""
+    paths = [REPO, *(Path(path).absolute() for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONSAFEPATH": "1"}
 
 
 def hash_output(path: Path) -> str:

@@ -9,8 +9,9 @@ The same command again goes on where it stopped. `autodata.publish RUNS --pack P
 from pathlib import Path
 
 from autodata import command
-from autodata.replay.pack import Pack, PackError, unpack
+from autodata.replay.pack import Pack, PackError
 from autodata.replay.play import Made, play
+from autodata.replay.unpack import unpack
 from autodata.stats.writing import write_count
 
 
