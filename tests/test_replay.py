@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from autodata import dataset, generate, publish
-from autodata.config import REPO
+from autodata.config import REPO, load
 from autodata.eval import run as evaluation
 from autodata.eval.tables import write as tables
+from autodata.recipes.evaluation import EvalRecipe
 from autodata.replay import replay as command
+from autodata.replay.make import Source, _find_hindrance
 from autodata.replay.pack import Pack, PackError, Step, compress
 from autodata.replay.play import list_outputs
 from autodata.replay.register import register
@@ -37,10 +40,12 @@ def call(main, *words: object) -> None:
 
 
 def make_runs(folder: Path, *more: str) -> Path:
-    """Make two arms, their data set and an evaluation with a server that is gone afterwards; return their folder."""
+    """Make two arms, one of them with prompts of its own, their data set and an evaluation; return their folder."""
     write_documents(folder / "docs", 8)
+    prompts = shutil.copytree(REPO / "autodata/domains/skills/prompts", folder / "my prompts [2]")
+    (prompts / "solver.j2").write_text((prompts / "solver.j2").read_text().replace("sentence.", "sentence, please."))
     with fake_server(play_skills) as server:
-        for arm, words in (("agentic", ()), ("cot", ("arm=cot", "proposals=4"))):
+        for arm, words in (("agentic", (f"domain.prompts={prompts}",)), ("cot", ("arm=cot", "proposals=4"))):
             call(generate.main, *arguments(folder, server.url, *words, run=f"runs/{arm}"))
         runs = folder / "runs"
         arms = [f"arms.{arm}={runs / arm}" for arm in ("agentic", "cot")]
@@ -206,3 +211,19 @@ def test_the_files_of_a_table_are_not_those_of_a_longer_number(tmp_path):
     for name in ("table2.md", "table2.csv", "table2_differences.csv", "table21.md", "table12.md"):
         (tmp_path / name).touch()
     assert list_outputs(Step("table", "table2"), tmp_path) == ["table2.csv", "table2.md", "table2_differences.csv"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "is_made_again"),
+    [("embedded", True), ("owner/name", True), ("{runs}/grpo/model", True), ("/elsewhere/model", False)],
+)
+def test_an_evaluation_of_weights_that_no_pack_can_name_is_kept_as_it_is(tmp_path, weights, is_made_again):
+    weights = weights.format(runs=tmp_path)
+    values = f"evaluated={{weights: {weights}, endpoint: small, sampling: {{max_tokens: 8}}}}"
+    recipe = load(EvalRecipe, ["recipes/demo/eval_base.yaml", values])
+    assert bool(_find_hindrance(Source(tmp_path, {}), "eval", recipe)) is not is_made_again
+
+
+def test_runs_whose_names_differ_by_a_slash_have_files_of_their_own():
+    steps = [Step("generate", name) for name in ("seed_1/agentic", "seed_1_agentic")]
+    assert len({step.recipe for step in steps} | {step.replies for step in steps}) == 4

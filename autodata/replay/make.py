@@ -152,14 +152,19 @@ def _find_hindrance(source: Source, kind: str, recipe: Any) -> str:
         return "a training needs a model"
     if kind == "dataset" and recipe.decontaminate:
         return "it was searched for texts of benchmarks, which the pack does not hold"
-    if kind == "eval" and (recipe.prbench or recipe.principia):
-        return "it asks the problems of a benchmark, which the pack does not hold"
-    if kind == "eval" and (weights := find_weights(recipe)) and _is_folder(weights) and not source.name(weights):
-        return "it measures weights outside the folder of the runs, where nothing can say which weights these are"
     if kind in ("generate", "eval") and recipe.domain.path:
         return "its domain is a folder of its own, which the pack does not hold"
     if kind == "generate" and recipe.documents.shard:
         return "it is a part of a run"
+    return _find_foreign(source, recipe) if kind == "eval" else ""
+
+
+def _find_foreign(source: Source, recipe: EvalRecipe) -> str:
+    """Say what an evaluation reads that no pack holds."""
+    if recipe.prbench or recipe.principia:
+        return "it asks the problems of a benchmark, which the pack does not hold"
+    if (weights := find_weights(recipe)) and _is_folder(weights) and not source.name(weights):
+        return f"it measures weights outside {source.folder.name}, and another machine cannot say which these are"
     return ""
 
 

@@ -88,22 +88,25 @@ def read_pack(text: bytes, where: Path) -> Pack:
 
 def _find_problems(pack: Pack) -> Iterator[str]:
     """Find what a pack must not say about itself: it may come from a stranger."""
-    runs = [*pack.weights, *pack.kept, *(step.name for step in pack.steps)]
-    outputs = [output for step in pack.steps for output in step.outputs]
-    for name in (*runs, *pack.documents, *outputs):
-        if not is_inside(name):
-            yield f"{name!r} is no path inside the folder of the runs, or has a sign that such a path must not have"
-    for name in runs:
-        if name.partition("/")[0] in _RESERVED:
-            yield f"{name!r} is where a pack keeps its own files; give the run another name"
     for step in pack.steps:
         if step.kind not in COMMANDS:
             yield f"a step of kind {step.kind!r}; known are {', '.join(COMMANDS)}"
-    names = Counter([*pack.kept, *(step.name for step in pack.steps)])
-    if twice := [name for name, count in names.items() if count > 1]:
-        yield f"two runs or tables are named {twice[0]!r}; give one of them another name"
+    yield from _find_bad_names(pack)
     if not all(map(str.isprintable, (pack.git_commit or "", *pack.kept.values()))):
         yield "a text with control characters, which a terminal would obey"
+
+
+def _find_bad_names(pack: Pack) -> Iterator[str]:
+    made = Counter([*pack.kept, *(step.name for step in pack.steps)])
+    outputs = [output for step in pack.steps for output in step.outputs]
+    for name in (*made, *pack.weights, *pack.documents, *outputs):
+        if not is_inside(name):
+            yield f"{name!r} is no path inside the folder of the runs, or has a sign that such a path must not have"
+    for name in (*made, *pack.weights):
+        if name.partition("/")[0] in _RESERVED:
+            yield f"{name!r} is where a pack keeps its own files; give the run another name"
+    for name in (name for name, count in made.items() if count > 1):
+        yield f"two runs or tables are named {name!r}; give one of them another name"
 
 
 def is_inside(name: str) -> bool:
