@@ -174,17 +174,6 @@ def test_trl_gets_rewards_from_a_judge_and_none_where_it_fails(exported):
     assert reward.make_reward(reward.Judge("http://127.0.0.1:9", "none"))(completions=["x"], id=[ids[2]]) == [None]
 
 
-@pytest.mark.slow  # imports datasets
-def test_the_lines_that_the_package_shows_for_trl_can_be_run(package, exported):
-    split = exported("tasks").load_tasks()[0]["split"]
-    snippet = (package / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    names: dict = {}
-    exec(snippet.replace("train", split), names)
-    assert {row["id"] for row in names["rows"]} <= {task["id"] for task in exported("tasks").load_tasks()}
-    assert names["rows"][0]["prompt"][-1]["role"] in ("user", "assistant")
-    assert callable(names["reward"])
-
-
 def verdicts(*met: bool) -> str:
     return json.dumps({"verdicts": [{"criterion": i, "reason": "r", "met": m} for i, m in enumerate(met, 1)]})
 
