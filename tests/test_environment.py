@@ -20,7 +20,7 @@ from autodata.loop.agents import split_rubric
 from autodata.loop.prompts import PromptSet
 from autodata.run.records import RunError
 from autodata.types import Criterion
-from tests.helpers.environments import make_tasks
+from tests.helpers.environments import make_own_tasks, make_tasks
 from tests.helpers.fake_server import Scripted, completion, fake_server
 
 WEIGHTS = st.lists(st.integers(-10, 10), min_size=1, max_size=8)
@@ -29,7 +29,8 @@ WEIGHTS = st.lists(st.integers(-10, 10), min_size=1, max_size=8)
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    assert write_environment(folder, "autodata_tasks", make_tasks()) == (3, 11)
+    own = make_own_tasks(tmp_path_factory.mktemp("own"))
+    assert write_environment(folder, "autodata_tasks", [*make_tasks(), *own]) == (7, 20)
     return folder
 
 
@@ -137,17 +138,27 @@ def test_every_stored_attempt_gets_its_score(package, exported, monkeypatch, cap
     with pytest.raises(SystemExit) as ended:
         check.main()
     assert ended.value.code == 0
-    assert "11 rewards by python, 0 of them not equal" in capsys.readouterr().out
+    assert "20 rewards by python, 0 of them not equal" in capsys.readouterr().out
     stored = [json.loads(line) for line in (package / "autodata_tasks/attempts.jsonl").read_text().splitlines()]
-    assert {row["score"] for row in stored} == {0.0, 1 / 3, 1.0}
+    assert {row["score"] for row in stored} == {0.0, 1 / 3, 2 / 3, 1.0}
 
 
 def test_code_decides_where_our_code_does_and_only_there(exported):
-    skills, science, criteria = exported("tasks").load_tasks()
+    skills, science, criteria, _, own_criteria, own_science, own_skills = exported("tasks").load_tasks()
     decide = exported("scorer").decide
     assert [decide(skills, answer) for answer in ("two”", "three”")] == [[True], [False]]
     assert [decide(science, answer) for answer in (r"\boxed{x = \dfrac{1}{2}}", "x = 0.5")] == [[True], None]
     assert [decide(criteria, answer) for answer in ("two", " ")] == [None, [False] * 3]
+    assert [decide(own_skills, answer) for answer in ("two”", "one”")] == [[True], [False]]
+    assert [decide(own_science, answer) for answer in (r"so \boxed{x = 2}", "3")] == [[True], None]
+    assert decide(own_criteria, "two") is None
+
+
+def test_the_judge_of_an_own_domain_is_sent_its_own_prompt(exported):
+    own = exported("tasks").load_tasks()[4]
+    messages = exported("scorer").write_calls(own, "my answer")[0]
+    assert messages[-1]["content"].startswith("Why? ")
+    assert "my answer" in messages[-1]["content"]
 
 
 def test_an_answer_that_was_never_judged_has_no_stored_verdicts(exported):
@@ -205,7 +216,7 @@ def test_another_projects_code_gives_every_attempt_our_reward(package, tmp_path,
     subprocess.run([python, "-m", "pip", "install", "-q", f"{package}[{way}]"], check=True, timeout=600)
     with pytest.raises(subprocess.CalledProcessError):
         run(python, tmp_path, "-c", "import autodata")
-    assert f"11 rewards by {way}, 0 of them not equal" in run(python, tmp_path, "-m", "autodata_tasks.check", way)
+    assert f"20 rewards by {way}, 0 of them not equal" in run(python, tmp_path, "-m", "autodata_tasks.check", way)
     if way == "verifiers":
         with fake_server(lambda body, count: completion(verdicts(True, False, False) if count > 1 else "?")) as server:
             assert run(python, tmp_path, "-c", ASK_A_JUDGE, server.url).split() == ["0.6666666666666666", "2"]

@@ -4,6 +4,7 @@ The package is the folder `exported`, whose files need nothing of this project, 
 """
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -93,7 +94,8 @@ def _find_owner(domain: Domain, method: str) -> type:
 
 
 def _name_comparison(task: Task) -> str:
-    return f"compare_{task.domain.config.name}"
+    """Name the file that compares answers of a domain: a user may call a domain what Python cannot import."""
+    return f"compare_{re.sub(r'[^a-z0-9]', '_', task.domain.config.name.lower())}"
 
 
 def _as_rows(messages: Iterable[Any]) -> list[dict[str, str]]:

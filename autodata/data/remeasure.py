@@ -9,6 +9,7 @@ solver's scores stay. What is measured goes to DATASET/remeasured.json, and the 
 
 import argparse
 import json
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from autodata.stats.writing import write_estimate, write_number, write_percent
 from autodata.types import EXAMPLE, Example, Outcome, WrongCall
 
 REMEASURED = "remeasured.json"
+_WIDTH = 160  # columns of the table in a file or a pipe
 _GROUP = 8  # completions of GRPO for each prompt
 
 
@@ -133,7 +135,7 @@ def main() -> None:
     examples = read_records(options.dataset / EXAMPLES, EXAMPLE)
     models = [read_model(run, examples, options.group) for run in options.evaluations]
     write_file(options.dataset / REMEASURED, json.dumps([asdict(model) for model in models], indent=2) + "\n")
-    Console().print(show(models))
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(show(models))
     print(f"{options.dataset / REMEASURED}; `python -m autodata.report {options.dataset}` draws it")
 
 
