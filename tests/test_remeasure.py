@@ -7,10 +7,11 @@ import pytest
 
 from autodata.data import remeasure as module
 from autodata.data.examples import EXAMPLES
-from autodata.data.remeasure import REMEASURED, Answer, judge, remeasure
+from autodata.data.remeasure import REMEASURED, Answer, Remeasured, judge, read_remeasured, remeasure
 from autodata.report.dataset import draw_shelf_life, render
 from autodata.run.folder import read_manifest
 from autodata.run.records import RunError, read_records
+from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Outcome
 from tests.helpers.commands import find_failure
 from tests.helpers.training_world import make_dataset
@@ -118,11 +119,29 @@ def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, c
         ("at_8", 8, len(examples)),
     ]
     assert stored[1]["in_band"]["value"] == 0.0, "a model that solves all has nothing to learn from"
-    chart = draw_shelf_life(stored)
+    chart = draw_shelf_life(read_remeasured(dataset))
     assert [x for x, _ in chart.lines[0].points] == [0, 8]
-    assert "Whom the examples still teach" in render(dataset, read_manifest(dataset))
+    page = render(dataset, read_manifest(dataset))
+    assert "Whom the examples still teach" in page
+    for text in ("tokens of a pass", "at_8", "too_easy", "Share of the rows in the band: at_0 (step 0):"):
+        assert text in page
     assert str(dataset / REMEASURED) in capsys.readouterr().out
 
 
-def test_without_measurements_the_page_has_no_empty_chart():
-    assert draw_shelf_life([]) is None
+def test_only_models_of_different_steps_are_points_of_a_curve():
+    def draw(*steps: int):
+        return draw_shelf_life(
+            [Remeasured(f"m{n}", s, 9, Estimate(0.5, 0.4, 0.6, 9), 0, {}, 1) for n, s in enumerate(steps)]
+        )
+
+    assert draw() is None
+    assert draw(0) is None
+    assert draw(0, 0) is None, "another student is not a later step"
+    assert [x for x, _ in draw(8, 0, 4).lines[0].points] == [0, 4, 8]
+
+
+def test_a_damaged_file_is_named(rows, tmp_path):
+    (tmp_path / REMEASURED).write_text('[{"label": "x"}]')
+    with pytest.raises(RunError, match=r"remeasured\.json: damaged; run python -m autodata\.data\.remeasure again"):
+        read_remeasured(tmp_path)
+    assert read_remeasured(tmp_path / "nowhere") == []

@@ -17,7 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +26,7 @@ from autodata.data.examples import EXAMPLES
 from autodata.loop.acceptance import are_equal, decide
 from autodata.recipes.domain import Gate
 from autodata.run.folder import require_finished
-from autodata.run.records import RunError, iterate_records, read_records, write_file
+from autodata.run.records import RunError, iterate_records, read_json, read_records, write_file
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_estimate, write_number, write_percent
 from autodata.types import EXAMPLE, Example, Outcome, WrongCall
@@ -61,6 +61,10 @@ class Remeasured:
     without_spread: float  # share of rows whose answers all score the same, so that GRPO learns nothing
     verdicts: dict[str, int]  # accepted or the failure → rows
     tokens: int  # of one pass over the rows in the band, with a group of completions each
+
+
+_REMEASURED = TypeAdapter(list[Remeasured])
+COLUMNS = ("model", "step", "rows", "in the band", "no spread", "others", "tokens of a pass")
 
 
 def remeasure(examples: Sequence[Example], answers: Iterable[Answer], group: int = _GROUP) -> dict[str, Any]:
@@ -117,15 +121,19 @@ def _find_step(manifest: Mapping[str, Any]) -> int | None:
     return (manifest.get("evaluated") or {}).get("step") or 0
 
 
-def show(models: Sequence[Remeasured]) -> Table:
-    columns = ("model", "step", "rows", "in the band", "no spread", "others", "tokens of a pass")
-    table = Table(*columns)
-    for model in models:
-        others = ", ".join(f"{name} {count:,}" for name, count in model.verdicts.items() if name != "accepted")
-        share = write_percent(model.without_spread)
-        table.add_row(model.label, write_number(model.step), write_number(model.rows), write_estimate(model.in_band),
-                      share, others, write_number(model.tokens))  # fmt: skip
-    return table
+def write_cells(model: Remeasured) -> list[str]:
+    """Write a model's row of the table, whose head is COLUMNS."""
+    others = ", ".join(f"{name} {count:,}" for name, count in model.verdicts.items() if name != "accepted")
+    counts = [write_number(model.step), write_number(model.rows), write_estimate(model.in_band)]
+    return [model.label, *counts, write_percent(model.without_spread), others, write_number(model.tokens)]
+
+
+def read_remeasured(dataset: Path) -> list[Remeasured]:
+    """Read what was measured for a data set; nothing if nothing was. Raises RunError if the file is damaged."""
+    try:
+        return _REMEASURED.validate_python(read_json(dataset / REMEASURED) or [])
+    except ValidationError as error:
+        raise RunError(f"{dataset / REMEASURED}: damaged; run python -m autodata.data.remeasure again") from error
 
 
 @command.report_errors()
@@ -135,7 +143,10 @@ def main() -> None:
     examples = read_records(options.dataset / EXAMPLES, EXAMPLE)
     models = [read_model(run, examples, options.group) for run in options.evaluations]
     write_file(options.dataset / REMEASURED, json.dumps([asdict(model) for model in models], indent=2) + "\n")
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(show(models))
+    table = Table(*COLUMNS)
+    for model in models:
+        table.add_row(*write_cells(model))
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
     print(f"{options.dataset / REMEASURED}; `python -m autodata.report {options.dataset}` draws it")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autodata.data.remeasure import REMEASURED
+from autodata.data.remeasure import COLUMNS, Remeasured, read_remeasured, write_cells
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
 from autodata.loop.directing.recap import shorten
 from autodata.report import page
@@ -25,6 +25,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a dataset, finished or not. Raises RunError."""
     by_arm = read_arms(folder, manifest)
     blocks = pack_examples([e for examples in by_arm.values() for e in examples])
+    models = read_remeasured(folder)
     return page.render(
         "dataset.j2",
         f"{folder.resolve().name}: examples of the arms {', '.join(by_arm)}" if by_arm else folder.resolve().name,
@@ -35,7 +36,8 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         funnels={arm: draw_funnel(manifest, arm) for arm in by_arm},
         forests=[compare(name, metric, by_arm) for metric, name in _SHARES.items()],
         statistics=tabulate(manifest.get("statistics", {}), by_arm),
-        shelf_life=draw_shelf_life(read_json(folder / REMEASURED) or []),
+        shelf_life=draw_shelf_life(models),
+        remeasured=(COLUMNS, [write_cells(model) for model in models]),
         scores=[draw_score_histogram(arm, examples) for arm, examples in by_arm.items() if examples],
         licences=Counter(e.provenance.licence for examples in by_arm.values() for e in examples).most_common(),
         decontamination=read_json(folder / "decontamination.json"),
@@ -81,17 +83,20 @@ def tabulate(
     ]
 
 
-def draw_shelf_life(models: Sequence[Mapping[str, Any]]) -> Lines | None:
-    """Draw the share of the rows that still separate the solvers, over the training steps of the remeasured models."""
-    measured = sorted((m for m in models if m["in_band"]), key=lambda m: m["step"])
-    if not measured:
+def draw_shelf_life(models: Sequence[Remeasured]) -> Lines | None:
+    """Draw the share of the rows that still separate the solvers, over the training steps of the remeasured models.
+
+    None if the models are not of different steps: other students are no points of a curve.
+    """
+    points = {m.step: (m.label, m.in_band) for m in sorted(models, key=lambda m: m.step or 0) if m.in_band}
+    if len(points) < max(len(models), 2):
         return None
-    points = [(m["step"], m["in_band"]["value"]) for m in measured]
-    bounds = [(m["in_band"]["low"], m["in_band"]["high"]) for m in measured]
-    band = [] if (None, None) in bounds else bounds
-    words = ", ".join(f"{m['label']} (step {m['step']}): {m['in_band']['value']:.2f}" for m in measured)
+    shares = [(step, share.value) for step, (_, share) in points.items()]
+    bounds = [(share.low, share.high) for _, share in points.values()]
+    words = ", ".join(f"{label} (step {step}): {share.value:.2f}" for step, (label, share) in points.items())
     frame = Frame("Rows that still separate the solvers", f"Share of the rows in the band: {words}.", "step", "share")
-    return Lines(frame, [Line("in the band", "accent", points, band)], extra=(0, 1))
+    line = Line("in the band", "accent", shares, [] if (None, None) in bounds else bounds)
+    return Lines(frame, [line], extra=(0, 1))
 
 
 def draw_score_histogram(arm: str, examples: Sequence[Example]) -> Columns:

@@ -9,6 +9,7 @@ import pyarrow.parquet
 
 from autodata.config import load, to_yaml
 from autodata.data.examples import EXAMPLES
+from autodata.data.remeasure import REMEASURED
 from autodata.data.statistics import summarize
 from autodata.meta import population
 from autodata.meta.evaluate import Trial
@@ -38,7 +39,16 @@ def write_dataset(folder: Path, **manifest: object) -> Path:
     }
     match = {"example_id": "gone", "arm": "cot", "against": "bench.jsonl:3", "ngram": "these very words"}
     (folder / "decontamination.json").write_text(json.dumps({"ngram": 13, "files": {"b": "h"}, "removed": [match]}))
+    models = [measure_again(step, share) for step, share in ((0, 0.6), (20, 0.4), (40, 0.1))]
+    (folder / REMEASURED).write_text(json.dumps(models))
     return change_manifest(folder, **facts | TIMES | manifest)
+
+
+def measure_again(step: int, share: float) -> dict[str, object]:
+    """Say how many rows are in the band for the model of a step, as remeasured.json does."""
+    in_band = {"value": share, "low": share - 0.1, "high": share + 0.1, "documents": 12, "reason": ""}
+    counts = {"rows": 12, "verdicts": {"accepted": 5, "too_easy": 7}, "tokens": 960}
+    return {"label": "base", "step": step, "in_band": in_band, "without_spread": 0.25, **counts}
 
 
 def change_manifest(folder: Path, **facts: object) -> Path:
