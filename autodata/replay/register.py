@@ -18,8 +18,8 @@ _INTRODUCTION = """# Published results
 One row for each result, written by `python -m autodata.publish RUNS --pack PACK.zip --register RUNS.md`.
 `python -m autodata.replay PACK.zip` makes the runs again without any model and compares every file
 ([evidence](docs/evidence.md)). A result that is older than packs has its raw scores instead, and the command that
-computes its numbers from them. Tests do both for each row. Scores have 95 % intervals over n documents, those of the study
-over seeds and documents.
+computes its numbers from them. Tests do both for each row. Scores have 95 % intervals over n documents, those of the
+study over seeds and documents.
 
 """
 
