@@ -12,6 +12,7 @@ from autodata.replay import play as module
 from autodata.replay.pack import PackError
 from autodata.replay.play import play
 from autodata.replay.unpack import unpack
+from autodata.run.records import RunError
 from tests.helpers.packs import write_pack
 
 RUN = {"kind": "generate", "name": "a"}
@@ -166,6 +167,15 @@ def test_a_recipe_that_reads_other_files_of_this_machine_is_refused(tmp_path, mo
     step = {"kind": kind, "name": "a"}
     pack = unpack(write_pack(tmp_path / "p.zip", {"recipes/a.yaml": recipe}, steps=[step]), tmp_path / "again")
     with pytest.raises(PackError, match="which is no path inside the pack"):
+        list(play(pack, tmp_path / "again"))
+
+
+@pytest.mark.parametrize("described", [{"weights": ["kept/x.json/w"]}, {"steps": [RUN | {"name": "kept/x.json/a"}]}])
+def test_a_folder_where_a_file_is_ends_with_its_name(tmp_path, described):
+    members = {"kept/x.json": "{}", "replies/kept/x.json/a.jsonl": ""}
+    members = members if "steps" in described else {"kept/x.json": "{}"}
+    pack = unpack(write_pack(tmp_path / "p.zip", members, kept={"kept": "why"}, **described), tmp_path / "again")
+    with pytest.raises(RunError, match=r"kept/x\.json"):
         list(play(pack, tmp_path / "again"))
 
 

@@ -17,7 +17,8 @@ from autodata.eval import run as evaluation
 from autodata.eval.tables import write as tables
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.replay import replay as command
-from autodata.replay.make import Source, _find_hindrance
+from autodata.replay.make import _find_hindrance
+from autodata.replay.move import Source
 from autodata.replay.pack import Pack, PackError, Step, compress
 from autodata.replay.play import list_outputs
 from autodata.replay.register import register

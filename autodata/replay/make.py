@@ -1,11 +1,10 @@
 """Makes a pack of a folder of runs: their stored replies, recipes and documents, and the records of trainings."""
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from autodata.data.examples import EXAMPLES, find_licence
 from autodata.data.release import describe_run, find_leaks
 from autodata.journal.replies import export_replies
 from autodata.recipes.data import DatasetRecipe
-from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.replay.pack import DOCUMENTS, PROMPTS, VERSION, Pack, PackError, Step, compress, write_pack
+from autodata.replay.move import MOVES, Source, is_folder
+from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, write_pack
 from autodata.replay.play import OUTPUTS, Made, play
 from autodata.replay.unpack import COSTS, unpack
 from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
@@ -87,23 +86,6 @@ def _may_be_shared(source: "Source") -> bool:
     return all(card.is_known(find_licence(t, licences)) for t in trajectories)
 
 
-@dataclass
-class Source:
-    """The finished runs below a folder, in the order in which they can be made, and what is in the pack so far."""
-
-    folder: Path
-    runs: dict[str, tuple[dict[str, Any], Any]]  # name below the folder → manifest and recipe
-    documents: dict[Path, str] = field(default_factory=dict)  # path → name in the pack
-    prompts: dict[Path, str] = field(default_factory=dict)  # the same of folders of prompts
-    weights: list[str] = field(default_factory=list)
-    kept: dict[str, str] = field(default_factory=dict)
-
-    def name(self, path: str) -> str | None:
-        """Return a path's name below the folder of the runs; None if it is elsewhere."""
-        inside = Path(path).absolute()
-        return str(inside.relative_to(self.folder)) if inside.is_relative_to(self.folder) else None
-
-
 def find_source(folder: Path) -> Source:
     """Read the finished runs below a folder. Raises PackError, RecipeError."""
     runs = {}
@@ -133,7 +115,7 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
             _keep(source, name, target)
         else:
             steps.append(Step(kind, name))
-            _write_recipe(target / steps[-1].recipe, _MOVES[kind](source, recipe, target))
+            _write_recipe(target / steps[-1].recipe, MOVES[kind](source, recipe, target))
             _write_replies(source.folder / name, recipe, target / steps[-1].replies)
             _write_costs(manifest, target / name / MANIFEST)
     for path in tables:
@@ -163,7 +145,7 @@ def _find_foreign(source: Source, recipe: EvalRecipe) -> str:
     """Say what an evaluation reads that no pack holds."""
     if recipe.prbench or recipe.principia:
         return "it asks the problems of a benchmark, which the pack does not hold"
-    if (weights := find_weights(recipe)) and _is_folder(weights) and not source.name(weights):
+    if (weights := find_weights(recipe)) and is_folder(weights) and not source.name(weights):
         return f"it measures weights outside {source.folder.name}, and another machine cannot say which these are"
     return ""
 
@@ -180,74 +162,6 @@ def _keep(source: Source, name: str, target: Path) -> None:
     describe_run(recipe, {"run": name}, manifest, target / name, there)
     if kind == "grpo":
         source.weights += [f"{name}/{path.name}" for path in sorted(run.glob("model*")) if path.is_dir()]
-
-
-def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> GenerateRecipe:
-    path = Path(recipe.documents.path).absolute()
-    place = source.documents.setdefault(path, f"{len(source.documents)}_{_make_plain(path.name)}")
-    if not (target / DOCUMENTS / place).exists():
-        (target / DOCUMENTS).mkdir(parents=True, exist_ok=True)
-        link_files(path, target / DOCUMENTS / place)
-    clean = config.forget_operational(recipe)
-    documents = replace(clean.documents, path=f"{DOCUMENTS}/{place}")
-    spent = source.name(recipe.budget_from) if recipe.budget_from else None
-    domain = _move_prompts(source, clean.domain, target)
-    return replace(clean, documents=documents, budget_from=spent, domain=domain)
-
-
-def _move_prompts(source: Source, domain: DomainConfig, target: Path) -> DomainConfig:
-    """Copy the folder of prompts of a run that does not use the domain's own."""
-    if not domain.prompts:
-        return domain
-    path = Path(domain.prompts).absolute()
-    place = source.prompts.setdefault(path, f"{PROMPTS}/{len(source.prompts)}_{_make_plain(path.name)}")
-    if not (target / place).exists():
-        (target / PROMPTS).mkdir(parents=True, exist_ok=True)
-        link_files(path, target / place)
-    return replace(domain, prompts=place)
-
-
-def _make_plain(name: str) -> str:
-    """Replace the signs that a name in a pack must not have."""
-    return re.sub(r"[^\w.-]", "_", name)
-
-
-def _move_dataset(source: Source, recipe: DatasetRecipe, target: Path) -> DatasetRecipe:
-    clean = config.forget_operational(recipe)
-    arms = {arm: _require_name(source, f"arms.{arm}", run) for arm, run in recipe.arms.items()}
-    return replace(clean, arms=arms, decontaminate=[])
-
-
-def _move_evaluation(source: Source, recipe: EvalRecipe, target: Path) -> EvalRecipe:
-    dataset = _require_name(source, "dataset", recipe.dataset) if recipe.dataset else None
-    # Not by `replace`, which would choose the evaluated endpoint again, before its weights have their new name.
-    moved = config.forget_operational(recipe)
-    moved.dataset, moved.domain = dataset, _move_prompts(source, moved.domain, target)
-    for endpoint in moved.models.endpoints.values():
-        if endpoint.server and (name := _name_weights(source, endpoint.server.weights)):
-            endpoint.server.weights = name
-    if moved.evaluated and moved.evaluated.weights:
-        moved.evaluated.weights = _name_weights(source, moved.evaluated.weights) or moved.evaluated.weights
-    return moved
-
-
-def _name_weights(source: Source, weights: str) -> str | None:
-    return source.name(weights) if _is_folder(weights) else None
-
-
-def _is_folder(weights: str) -> bool:
-    """Return True for a path of weights, which is not `embedded` and not a name of the Hub."""
-    return weights.count("/") > 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir()
-
-
-def _require_name(source: Source, key: str, run: str) -> str:
-    name = source.name(run)
-    if name not in source.runs:
-        raise PackError(f"{key}={run}: this run is not below {source.folder}; a pack holds all runs that others read")
-    return name
-
-
-_MOVES = {"generate": _move_generation, "dataset": _move_dataset, "eval": _move_evaluation}
 
 
 def _write_recipe(path: Path, recipe: Any) -> None:

@@ -17,7 +17,7 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step, is_inside
-from autodata.run.records import digest, hash_path
+from autodata.run.records import digest, hash_path, name_file_in_errors
 from autodata.serving.journal import lock
 
 LOG = "replay.log"
@@ -43,7 +43,8 @@ def play(pack: Pack, folder: Path) -> Iterator[Made]:
     """Make every run and table of an unpacked pack inside its folder, and yield each. Raises PackError."""
     _require_documents(pack, folder)
     for weights in pack.weights:
-        (folder / weights).mkdir(parents=True, exist_ok=True)  # an empty folder stands for what is not needed
+        with name_file_in_errors(folder / weights):
+            (folder / weights).mkdir(parents=True, exist_ok=True)  # an empty folder stands for what is not needed
     for step in pack.steps:
         start = time.monotonic()
         replies = _bring_replies(step, folder)
@@ -68,9 +69,10 @@ def _bring_replies(step: Step, folder: Path) -> int:
     if not source.exists():
         return 0
     journal = folder / step.name / "journal.sqlite"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with lock(journal):
-        return import_replies(journal, source)
+    with name_file_in_errors(journal):
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        with lock(journal):
+            return import_replies(journal, source)
 
 
 def _run(step: Step, folder: Path) -> None:

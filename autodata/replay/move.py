@@ -1,0 +1,99 @@
+"""Rewrites the recipes of runs so that they name the files of a pack, and copies these files into it."""
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autodata import config
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.domain import DomainConfig
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.replay.pack import DOCUMENTS, PROMPTS, PackError
+from autodata.run.records import link_files
+
+
+@dataclass
+class Source:
+    """The finished runs below a folder, in the order in which they can be made, and what is in the pack so far."""
+
+    folder: Path
+    runs: dict[str, tuple[dict[str, Any], Any]]  # name below the folder → manifest and recipe
+    documents: dict[Path, str] = field(default_factory=dict)  # path → name in the pack
+    prompts: dict[Path, str] = field(default_factory=dict)  # the same of folders of prompts
+    weights: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+
+    def name(self, path: str) -> str | None:
+        """Return a path's name below the folder of the runs; None if it is elsewhere."""
+        inside = Path(path).absolute()
+        return str(inside.relative_to(self.folder)) if inside.is_relative_to(self.folder) else None
+
+
+def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> GenerateRecipe:
+    path = Path(recipe.documents.path).absolute()
+    place = source.documents.setdefault(path, f"{len(source.documents)}_{_make_plain(path.name)}")
+    if not (target / DOCUMENTS / place).exists():
+        (target / DOCUMENTS).mkdir(parents=True, exist_ok=True)
+        link_files(path, target / DOCUMENTS / place)
+    clean = config.forget_operational(recipe)
+    documents = replace(clean.documents, path=f"{DOCUMENTS}/{place}")
+    spent = source.name(recipe.budget_from) if recipe.budget_from else None
+    domain = _move_prompts(source, clean.domain, target)
+    return replace(clean, documents=documents, budget_from=spent, domain=domain)
+
+
+def _move_prompts(source: Source, domain: DomainConfig, target: Path) -> DomainConfig:
+    """Copy the folder of prompts of a run that does not use the domain's own."""
+    if not domain.prompts:
+        return domain
+    path = Path(domain.prompts).absolute()
+    place = source.prompts.setdefault(path, f"{PROMPTS}/{len(source.prompts)}_{_make_plain(path.name)}")
+    if not (target / place).exists():
+        (target / PROMPTS).mkdir(parents=True, exist_ok=True)
+        link_files(path, target / place)
+    return replace(domain, prompts=place)
+
+
+def _make_plain(name: str) -> str:
+    """Replace the signs that a name in a pack must not have."""
+    return re.sub(r"[^\w.-]", "_", name)
+
+
+def _move_dataset(source: Source, recipe: DatasetRecipe, target: Path) -> DatasetRecipe:
+    clean = config.forget_operational(recipe)
+    arms = {arm: _require_name(source, f"arms.{arm}", run) for arm, run in recipe.arms.items()}
+    return replace(clean, arms=arms, decontaminate=[])
+
+
+def _move_evaluation(source: Source, recipe: EvalRecipe, target: Path) -> EvalRecipe:
+    dataset = _require_name(source, "dataset", recipe.dataset) if recipe.dataset else None
+    # Not by `replace`, which would choose the evaluated endpoint again, before its weights have their new name.
+    moved = config.forget_operational(recipe)
+    moved.dataset, moved.domain = dataset, _move_prompts(source, moved.domain, target)
+    for endpoint in moved.models.endpoints.values():
+        if endpoint.server and (name := _name_weights(source, endpoint.server.weights)):
+            endpoint.server.weights = name
+    if moved.evaluated and moved.evaluated.weights:
+        moved.evaluated.weights = _name_weights(source, moved.evaluated.weights) or moved.evaluated.weights
+    return moved
+
+
+def _name_weights(source: Source, weights: str) -> str | None:
+    return source.name(weights) if is_folder(weights) else None
+
+
+def is_folder(weights: str) -> bool:
+    """Return True for a path of weights, which is not `embedded` and not a name of the Hub."""
+    return weights.count("/") > 1 or weights.startswith((".", "/", "~")) or Path(weights).is_dir()
+
+
+def _require_name(source: Source, key: str, run: str) -> str:
+    name = source.name(run)
+    if name not in source.runs:
+        raise PackError(f"{key}={run}: this run is not below {source.folder}; a pack holds all runs that others read")
+    return name
+
+
+MOVES = {"generate": _move_generation, "dataset": _move_dataset, "eval": _move_evaluation}
