@@ -10,7 +10,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from autodata.loop.directing.recap import average
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
+from autodata.report.overview import words
+from autodata.report.storyboard import read_question, read_scores, style_of
 from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
 
@@ -71,8 +74,11 @@ def _environment() -> Environment:
         "difference": writing.write_difference,
         "fraction": writing.write_decimal,
         "percent": writing.write_percent,
+        "sum_known": lambda values: f"{sum(value or 0 for value in values):g}",
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
+    environment.globals |= {"average": average, "read_question": read_question, "read_scores": read_scores}
+    environment.globals |= {"style_of": style_of, "words": words}
     return environment
 
 
