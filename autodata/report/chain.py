@@ -12,8 +12,10 @@ from markupsafe import Markup
 
 from autodata.report.charts import Forest, ForestRow, Lines, series_style
 from autodata.report.curves import REWARD, draw_metric, draw_watched, read_curves
+from autodata.report.evaluation import write_size
 from autodata.report.page import Facts
-from autodata.report.storyboard import Story, choose_story
+from autodata.report.storyboard import Story, choose_story, describe_makers
+from autodata.report.training import describe_watched
 from autodata.run.folder import read_manifest
 from autodata.run.records import iterate_records, read_json
 from autodata.stats.intervals import Estimate, read_estimate
@@ -93,9 +95,8 @@ def tell(links: Sequence[Link], folder: Path) -> dict[str, object]:
 
 def read_scores(link: Link) -> Iterator[Score]:
     for name, numbers in (read_json(link.folder / "results.json") or {}).items():
-        size = f"{write_count(numbers['examples'], 'example')}, {write_count(numbers['k'], 'answer')} each"
         if estimate := read_estimate(numbers["mean"]):
-            yield Score(link, name, estimate, size)
+            yield Score(link, name, estimate, write_size(numbers))
 
 
 def _group(scores: Sequence[Score]) -> dict[tuple[object, str], list[Score]]:
@@ -150,12 +151,6 @@ def draw_curves(run: Path) -> list[Lines]:
     return [chart for chart in charts if chart]
 
 
-def describe_watched(manifest: Facts) -> str:
-    """Say on how few examples a training watched its sets; "" if it watched none or does not say."""
-    sets = {name: count for name, count in (manifest.get("examples") or {}).items() if name != "train"}
-    return " and ".join(f"{write_count(count, 'example')} of {name}" for name, count in sets.items())
-
-
 def find_story(links: Sequence[Link]) -> tuple[Story | None, dict[str, object]]:
     """Choose the story of the first run that has one, and say by whom it was made."""
     for link in links:
@@ -164,17 +159,6 @@ def find_story(links: Sequence[Link]) -> tuple[Story | None, dict[str, object]]:
             if story := choose_story(lines):
                 return story, {"link": link, **describe_makers(link.manifest)}
     return None, {}
-
-
-def describe_makers(manifest: Facts) -> dict[str, object]:
-    """Name the domain and the solvers of a run, as a card does."""
-    inputs, models = manifest.get("inputs", {}), manifest.get("models") or {}
-    return {
-        "domain": inputs.get("domain.name") or "",
-        "is_privileged": bool(inputs.get("domain.privileged_strong")),
-        "weak": models.get("weak_solver"),
-        "strong": models.get("strong_solver"),
-    }
 
 
 def list_tables(folder: Path) -> list[Path]:

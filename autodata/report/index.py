@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from autodata import command
 from autodata.report import chain, dataset, evaluation, generation, page, training
 from autodata.report.page import Facts
-from autodata.report.storyboard import tell_story
+from autodata.report.storyboard import describe_makers, tell_story
 from autodata.run import snapshot
 from autodata.run.folder import find_runs, read_manifest
 from autodata.run.records import NoSuchRun, iterate_records, read_json, write_file
@@ -72,7 +72,7 @@ def write_card(folder: Path, document: str) -> Path:
     if story is None:
         others = ", ".join(list(found)[:5]) or "none"
         raise WrongCall(f"{folder}: no document {document!r} with an accepted question; with one: {others}")
-    makers = chain.describe_makers(read_manifest(folder) or {})
+    makers = describe_makers(read_manifest(folder) or {})
     write_file(folder / CARD, page.render("card.j2", f"The story of {document}", story=story, makers=makers))
     return folder / CARD
 

@@ -8,9 +8,10 @@ import difflib
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from autodata.loop.directing.recap import average, shorten
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
@@ -200,6 +201,17 @@ def choose_story(trajectories: Iterable[Trajectory]) -> Story | None:
     """Choose the story that shows most; None if no document has an accepted question."""
     stories = (story for trajectory in trajectories if (story := tell_story(trajectory)))
     return max(stories, key=lambda story: story.rank, default=None)
+
+
+def describe_makers(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """Name the domain and the solvers of a run, as a card does."""
+    inputs, models = manifest.get("inputs", {}), manifest.get("models") or {}
+    return {
+        "domain": inputs.get("domain.name") or "",
+        "is_privileged": bool(inputs.get("domain.privileged_strong")),
+        "weak": models.get("weak_solver"),
+        "strong": models.get("strong_solver"),
+    }
 
 
 def read_question(round: Round) -> str:
