@@ -116,9 +116,10 @@ def test_a_link_leads_to_a_round_of_a_document(page, url):
 def test_the_list_is_searched_filtered_and_paged(page, url):
     open_list(page, url)
     rows = page.locator("#documents tbody tr")
-    expect(rows).to_have_count(50)
-    page.get_by_role("button", name="Next page").click()
-    expect(rows).to_have_count(MANY + 3 - 50)
+    expect(rows).to_have_count(12)
+    for _ in range(MANY // 12):
+        page.get_by_role("button", name="Next page").click()
+    expect(rows).to_have_count((MANY + 3) % 12)
     page.get_by_label("Search").fill("NUMBER 17?")
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("many-17")
@@ -183,10 +184,9 @@ def test_all_can_read_it(page, url, scheme):
 def test_the_theme_is_a_readers_choice(page, url):
     page.emulate_media(color_scheme="light")
     open_list(page, url)
-    button = page.get_by_role("button", name="Dark")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    button.click()
-    expect(button).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Dark theme").click()  # a button says what it does
+    expect(page.get_by_role("button", name="Light theme")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     check_access(page)
 

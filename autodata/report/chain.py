@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -112,14 +112,14 @@ def compare(scores: Sequence[Score]) -> Iterator[Fact]:
     for (_, name), group in _group(scores).items():
         sides = sorted(group, key=lambda score: score.link.is_trained)
         if [side.link.is_trained for side in sides] == [False, True]:
-            values, intervals = (
-                " → ".join(write(side.estimate) for side in sides)
-                for write in (
-                    lambda estimate: write_decimal(estimate.value),
-                    lambda estimate: write_interval(estimate, write_decimal).strip(),
-                )
-            )
+            values = " → ".join(write_decimal(side.estimate.value) for side in sides)
+            intervals = " → ".join(_write_interval(side.estimate) for side in sides)
             yield Fact(f"{name}, before → after training", values, intervals)
+
+
+def _write_interval(estimate: Estimate) -> str:
+    """Write an interval without its number of documents, which the charts of the results say."""
+    return write_interval(replace(estimate, documents=None), write_decimal).strip()
 
 
 def list_facts(links: Sequence[Link], folder: Path) -> Iterator[Fact]:
