@@ -82,7 +82,7 @@ def test_a_card_shows_rejected_rounds_the_accepted_question_and_its_rubric(tmp_p
     html = Path(folder, "card.html").read_text()
     read = text_of(html)
     for text in ("1 rejected question, then one worth training on", "1 too easy", "2 accepted", "names the word",
-                 "+2 points", "-1 point", "Weak solver: small. Strong solver: large."):  # fmt: skip
+                 "+2 points", "−1 point", "Weak solver: small. Strong solver: large."):  # fmt: skip
         assert text in read
     assert html.count("<circle") == 16 + 3 * 16  # the attempts of round 1, and three criteria for those of round 2
     assert not re.search(r'(src|href)="(?!#)', html)
