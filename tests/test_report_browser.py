@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from autodata.report.index import report
-from autodata.types import Criterion, Judgement
+from autodata.types import Criterion, Judgement, Outcome
 from tests.helpers.fake_runs import a_round, candidate, checked, demo_recipe, simple, trajectory, write_run
 from tests.test_report_generation import KIND, MALFORMED, two_rounds
 
@@ -167,6 +167,22 @@ def test_a_document_that_means_harm_is_only_text(page, url):
     question = story.locator(".prose", has_text=RIGHT_TO_LEFT[:5]).first
     expect(question).to_have_attribute("dir", "auto")
     assert story.bounding_box()["width"] <= page.viewport_size["width"]
+
+
+@pytest.mark.parametrize(("bound", "told"), [(0, 0), (0.5, 1)])
+def test_an_answer_is_marked_as_cut_off_only_where_that_is_not_meant(browser, tmp_path, bound, told):
+    recipe = demo_recipe(f"domain.presets.just_right.finished_at_least={bound}")
+    made = a_round(1, candidate("q"), recipe)
+    first, second, *others = made.weak
+    weak = (replace(first, outcome=Outcome.CUT_OFF), replace(second, outcome=Outcome.REFUSED), *others)
+    write_run(tmp_path / "run", recipe, trajectory("d", replace(made, weak=weak)), **KIND)
+    opened = browser.new_page()
+    opened.goto(f"{report(tmp_path / 'run').as_uri()}#doc=d")
+    attempts = opened.locator(".round summary")
+    expect(attempts.filter(has_text="· cut off")).to_have_count(told)
+    expect(attempts.filter(has_text="· refused")).to_have_count(1)
+    expect(attempts.filter(has_text="· answered")).to_have_count(0)
+    opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

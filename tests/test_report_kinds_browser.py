@@ -99,6 +99,14 @@ def check_link(page: Page, link: str) -> None:
         assert page.evaluate("id => document.getElementById(id) !== null", target), link
 
 
+def test_the_tables_of_an_evaluation_fit_a_usual_screen(browser: Browser, runs: Path):  # noqa: F811
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto((runs / "eval" / "report.html").as_uri())
+    hidden = "regions => regions.filter((r) => r.scrollWidth > r.clientWidth).map((r) => r.ariaLabel)"
+    assert page.locator("#scores .scroll").evaluate_all(hidden) == []
+    page.close()
+
+
 def test_the_story_on_the_index_leads_to_its_storyboard(browser: Browser, runs: Path):  # noqa: F811
     page = browser.new_page()
     page.goto((runs / "index.html").as_uri())

@@ -12,9 +12,10 @@ from autodata.report.index import main, report, write_card
 from autodata.report.storyboard import Story, choose_story, tell_story
 from autodata.report.training import describe_watched
 from autodata.run.folder import find_runs
+from autodata.serving.scripted import NAME
 from autodata.types import Criterion, Judgement, WrongCall
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
-from tests.helpers.report_world import write_dataset, write_evaluation, write_training
+from tests.helpers.report_world import TIMES, write_dataset, write_evaluation, write_training
 from tests.test_report_generation import KIND, MALFORMED, two_rounds
 from tests.test_report_kinds import text_of
 
@@ -104,6 +105,21 @@ def test_a_card_shows_markup_as_text(tmp_path):
     assert html.count("&lt;img") >= 4  # title, name of the document, question and criterion
 
 
+def test_a_story_that_is_made_up_says_so(tmp_path):
+    models = {"models": {"weak_solver": f"{NAME}-weak", "strong_solver": "large"}}
+    folder = Path(write_run(tmp_path / "runs" / "run", demo_recipe(), two_rounds(), **KIND | TIMES | models))
+    for page in (write_card(folder, "d1"), report(folder), report(folder.parent)):
+        assert "made up: A scripted server" in text_of(page.read_text())
+
+
+def test_a_baseline_has_no_story_because_its_questions_do_not_follow_from_each_other(tmp_path):
+    recipe = demo_recipe(name="generate_cot")
+    baseline = trajectory("d1", *two_rounds().rounds, arm="cot")
+    folder = Path(write_run(tmp_path / "runs" / "run", recipe, baseline, **KIND | TIMES))
+    for page in (report(folder), report(folder.parent)):
+        assert "one worth training on" not in text_of(page.read_text())
+
+
 # ── the index ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -171,6 +187,16 @@ def test_scores_on_other_data_are_not_compared(tmp_path):
     for name, step in (("a", None), ("b", 4)):
         write_evaluation(tmp_path / name, name, evaluated={"step": step}, inputs={"kind": "eval", "dataset": name})
     assert "before → after" not in text_of(report(tmp_path).read_text())
+
+
+def test_damaged_records_of_a_run_leave_the_index_whole(tmp_path):
+    folder = write_chain(tmp_path / "runs")
+    with (folder / "z_made" / "trajectories.jsonl").open("ab") as file:
+        file.write(b'{"half": 1}\n')
+    read = text_of(report(folder).read_text())
+    assert "no report: " in read and "not a valid record" in read
+    assert "one worth training on" not in read
+    assert "agentic_test, before → after training" in read
 
 
 def test_tables_come_by_their_number_and_their_markup_is_text(tmp_path):

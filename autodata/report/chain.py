@@ -17,7 +17,7 @@ from autodata.report.page import Facts
 from autodata.report.storyboard import Story, choose_story, describe_makers
 from autodata.report.training import describe_watched
 from autodata.run.folder import read_manifest
-from autodata.run.records import iterate_records, read_json
+from autodata.run.records import RunError, iterate_records, read_json
 from autodata.stats.intervals import Estimate, read_estimate
 from autodata.stats.writing import write_count, write_decimal, write_interval, write_percent
 from autodata.types import TRAJECTORY
@@ -40,7 +40,7 @@ class Link:
     @property
     def is_trained(self) -> bool:
         """True if the run evaluates a model that was trained, so it comes after the training."""
-        return self.manifest.get("evaluated", {}).get("step") is not None
+        return (self.manifest.get("evaluated") or {}).get("step") is not None
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def tell(links: Sequence[Link], folder: Path) -> dict[str, object]:
         "watched": [note for link in links if link.kind == "grpo" and (note := describe_watched(link.manifest))],
         "story": story,
         "makers": makers,
+        "is_made_up": any(describe_makers(link.manifest)["is_made_up"] for link in links),
         "tables": [Markup(read_table(path)) for path in list_tables(folder)],
     }
 
@@ -152,13 +153,18 @@ def draw_curves(run: Path) -> list[Lines]:
 
 
 def find_story(links: Sequence[Link]) -> tuple[Story | None, dict[str, object]]:
-    """Choose the story of the first run that has one, and say by whom it was made."""
+    """Choose the story of the first agentic run that has one, and say by whom it was made."""
     for link in links:
-        if link.kind == "generate" and link.manifest.get("arm") != "cot":
-            lines = islice(iterate_records(link.folder / "trajectories.jsonl", TRAJECTORY), _READ)
-            if story := choose_story(lines):
-                return story, {"link": link, **describe_makers(link.manifest)}
+        if link.kind == "generate" and link.manifest.get("arm") == "agentic" and (story := _read_story(link.folder)):
+            return story, {"link": link, **describe_makers(link.manifest)}
     return None, {}
+
+
+def _read_story(run: Path) -> Story | None:
+    try:
+        return choose_story(islice(iterate_records(run / "trajectories.jsonl", TRAJECTORY), _READ))
+    except RunError:  # damaged records: the run's row in the index says so
+        return None
 
 
 def list_tables(folder: Path) -> list[Path]:

@@ -21,7 +21,6 @@ from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
-from autodata.serving.scripted import is_made_up
 from autodata.stats.writing import write_count, write_usd
 from autodata.types import TRAJECTORY, Role
 
@@ -33,7 +32,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
     recipe = config.load(GenerateRecipe, [str(folder / "recipe.yaml")])
     overview, blocks, measured, story = _read(folder, recipe)
-    domain = recipe.domain
+    domain, makers = recipe.domain, describe_makers(manifest)
     gate = domain.presets[domain.preset]
     latest = read_snapshot(folder)
     costs_so_far = {role: asdict(cost) for role, cost in latest.roles.items()} if latest else {}
@@ -49,7 +48,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
-        is_made_up=is_made_up(manifest.get("models", {}).values()),
+        is_made_up=makers["is_made_up"],
         scatters={
             name: (overview.scatter(name, preset), list_attempt_bounds(preset))
             for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)
@@ -62,7 +61,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         is_cut_off_meant=page.expects_cut_off(domain),
         story=story,
         story_address=urlencode({"doc": story.document}) if story else "",
-        makers=describe_makers(manifest),
+        makers=makers,
         index=blocks.finish(),
         blocks=blocks.packed,
     )
@@ -93,7 +92,7 @@ def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[
         measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
         stories = [story for story in (best, tell_story(trajectory)) if story]
         best = max(stories, key=lambda story: story.rank, default=None)
-    return overview, blocks, measured, best if recipe.arm != "cot" else None
+    return overview, blocks, measured, best if recipe.arm == "agentic" else None
 
 
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from autodata.loop.directing.recap import average, shorten
+from autodata.serving.scripted import is_made_up
 from autodata.types import TRAJECTORY, Attempt, Round, Trajectory, Verdict
 
 TEXT_CHARS = 8_000  # maximum length of an answer or its reasoning; longer texts lose their middle
@@ -211,6 +212,7 @@ def describe_makers(manifest: Mapping[str, Any]) -> dict[str, object]:
         "is_privileged": bool(inputs.get("domain.privileged_strong")),
         "weak": models.get("weak_solver"),
         "strong": models.get("strong_solver"),
+        "is_made_up": is_made_up(models.values()),
     }
 
 
