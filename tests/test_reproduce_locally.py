@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -14,7 +16,7 @@ from autodata.reproduce import follow
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.local.run import StepFailed, make_command, run_all
-from autodata.reproduce.local.servers import SharedServers, is_shared
+from autodata.reproduce.local.servers import SharedServers, is_shared, read_values
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
 from autodata.reproduce.reproduce import run_here
 from autodata.reproduce.request import read_request
@@ -188,3 +190,14 @@ def test_a_server_that_does_not_start_is_an_error(tmp_path, monkeypatch):
     steps = build(read_request(["recipes/demo", *values], "paper"))
     with pytest.raises(ServerError, match=r"no server; the end of .*servers.log:\n  error: "):
         SharedServers(tmp_path).follow(steps[0], steps[1:])
+
+
+def test_the_values_of_shared_servers_are_read_as_soon_as_all_answer(tmp_path):
+    code = "import time; print('starting a', 'models.endpoints.a.base_url=u', sep='\\n', flush=True); time.sleep(60)"
+    with (tmp_path / "log").open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        values = list(read_values(process, file, 1))
+        process.kill()
+        process.communicate()
+    assert values == ["models.endpoints.a.base_url=u"]
+    assert (tmp_path / "log").read_text() == "starting a\nmodels.endpoints.a.base_url=u\n"

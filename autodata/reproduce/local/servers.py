@@ -55,13 +55,13 @@ class SharedServers:
                 command, stdout=subprocess.PIPE, stderr=file, start_new_session=True, preexec_fn=die_with_parent
             )
             self._step = step
-            self._values = list(_read_values(self._process, file, len(_list_servers(step))))
+            self._values = list(read_values(self._process, file, len(_list_servers(step))))
         if len(self._values) < len(_list_servers(step)):
             self.close()
             raise ServerError(f"no server; the end of {log.path}:\n{log.tell_end()}")
 
 
-def _read_values(process: subprocess.Popen[bytes], file: IO[bytes], count: int) -> Iterator[str]:
+def read_values(process: subprocess.Popen[bytes], file: IO[bytes], count: int) -> Iterator[str]:
     """Yield the values that lead to each server as soon as all answer; copy what the command prints to its log."""
     for line in process.stdout or []:
         file.write(line)
