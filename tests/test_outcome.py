@@ -31,7 +31,6 @@ SNAPSHOT_OF = {
     "started": "",
     "updated": "",
     "unit": "documents",
-    "accepted": None,
     "elapsed_s": 9.0,
     "calls": 0,
     "tokens": 0,
@@ -45,9 +44,11 @@ SNAPSHOT_OF = {
 }
 
 
-def make_snapshot(done: int = 18, total: int = 24, rate: float = 0.14, eta: int | None = 43) -> Snapshot:
-    rates = {"done_per_s": rate}
-    return Snapshot(**SNAPSHOT_OF, state=RunState.RUNNING, done=done, total=total, rates=rates, eta_s=eta)
+def make_snapshot(
+    done: int = 18, total: int = 24, rate: float = 0.14, eta: int | None = 43, accepted=None
+) -> Snapshot:
+    how_far = {"done": done, "total": total, "accepted": accepted, "rates": {"done_per_s": rate}, "eta_s": eta}
+    return Snapshot(**SNAPSHOT_OF, **how_far, state=RunState.RUNNING)
 
 
 # ── the line of a step ──
@@ -57,7 +58,7 @@ def make_snapshot(done: int = 18, total: int = 24, rate: float = 0.14, eta: int 
     (make_snapshot(), "18/24 documents, 8.4/min, 43 s left"),
     (make_snapshot(rate=2.0), "18/24 documents, 2.0/s, 43 s left"),
     (make_snapshot(24, eta=0), "24/24 documents, 8.4/min"), (make_snapshot(0, 0, 0.0, None), "running"),
-    (make_snapshot(7, 0, 0.0, None), "7 documents"),
+    (make_snapshot(7, 0, 0.0, None), "7 documents"), (make_snapshot(2, 24, 0, None, 1), "2/24 documents, 1 accepted"),
 ])  # fmt: skip
 def test_a_step_tells_how_far_it_is_how_fast_and_how_long_it_takes(snapshot, line):
     assert describe_progress(snapshot) == line

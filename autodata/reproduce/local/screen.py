@@ -85,6 +85,7 @@ def describe_progress(snapshot: Snapshot) -> str:
     total = f"/{snapshot.total:,}" if snapshot.total else ""
     rate = snapshot.rates.get("done_per_s", 0.0)
     parts = [f"{snapshot.done:,}{total} {snapshot.unit}"] if snapshot.total or snapshot.done else [str(snapshot.state)]
+    parts += [f"{snapshot.accepted:,} accepted"] if snapshot.accepted else []
     parts += [_write_rate(rate)] if rate else []
     parts += [f"{write_duration(snapshot.eta_s)} left"] if snapshot.eta_s else []
     return ", ".join(parts)
