@@ -234,6 +234,8 @@ def test_models_that_share_no_set_are_not_compared(demo):
     (runs / "eval_base" / "answers.jsonl").write_text(text)
     rows = [TableRow(label=name, run=str(runs / name)) for name in ("eval_base", "eval_trained")]
     assert not list(tell_held_out(rows))
+    assert not list(tell_held_out([TableRow(label="none", run=""), *rows])), "there is nothing to compare with"
+    assert not list(tell_held_out([]))
 
 
 # ── the published numbers ──

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autodata.config import load
-from autodata.eval.sampled_answers import SampledAnswer, read_all, to_answers
+from autodata.eval.sampled_answers import ANSWERS, SampledAnswer, read_all, to_answers
 from autodata.eval.statistics import compare, mean_at_k
 from autodata.eval.tables.numbers import difference
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe, TableRow
@@ -64,10 +64,13 @@ def tell_reward(step: Step) -> Iterator[tuple[str, str]]:
 
 def tell_held_out(rows: Sequence[TableRow]) -> Iterator[tuple[str, str]]:
     """Tell the score of each model on the first set that both answered, and its difference to the first model."""
-    before, *others = [read_all(Path(row.run)) for row in rows]
-    for row, after in zip(rows[1:], others, strict=True):
+    answers = {row.run: read_all(Path(row.run)) for row in rows if row.run and (Path(row.run) / ANSWERS).exists()}
+    if not rows or rows[0].run not in answers:
+        return
+    before = answers.pop(rows[0].run)
+    for run, after in answers.items():
         if shared := [task for task in before if task in after and not task.startswith("prbench_")]:
-            yield row.run, _compare(before[shared[0]], after[shared[0]])
+            yield run, _compare(before[shared[0]], after[shared[0]])
 
 
 def _compare(before: Sequence[SampledAnswer], after: Sequence[SampledAnswer]) -> str:

@@ -84,7 +84,7 @@ def _measure(step: Step) -> Iterator[tuple[str, Any]]:
             yield f"reward in the {when} quarter", manifest[f"reward_{when}_quarter"]
     elif isinstance(step.recipe, EvalRecipe):
         for task, result in (read_json(Path(step.target) / "results.json") or {}).items():
-            yield f"mean score on {task}", result["mean"]["value"]
+            yield f"mean score on {task}", (result["mean"] or {}).get("value")
 
 
 def hash_rows(path: Path) -> str:
