@@ -114,6 +114,26 @@ def test_commands_exist_and_take_these_arguments(page, parse, monkeypatch):
                 check_recipe(vars(parse(name, arguments)).get("recipe", []))
 
 
+def test_every_page_is_listed_with_the_minutes_that_it_takes():
+    text = (REPO / "docs/README.md").read_text()
+    minutes = {file: int(count) for file, count in re.findall(r"\]\(([^)]+)\) \((\d+)\)", text)}
+    assert {page.name for page in REPO.glob("docs/*.md")} - {"README.md"} <= {*minutes}
+    for file, stated in minutes.items():
+        words = len((REPO / "docs" / file).read_text().split())
+        assert words / 300 - 1 <= stated <= words / 150 + 1, f"{file} has {words} words"
+
+
+def test_the_page_of_what_is_verified_cites_tests_that_exist():
+    text = (REPO / "docs/verified.md").read_text()
+    for file in re.findall(r"`(?:[^`]* )?((?:tests|bench)/[\w/]+(?:\.\w+)?)`", text):
+        assert (REPO / file).exists(), file
+    rows = [line.split(" | ") for line in text.splitlines() if line.count(" | ") == 3 and not line.startswith("|---")]
+    assert len(rows) > 30
+    words = ("verified", "real", "stand-in", "counted", "recorded", "never")
+    assert [row[1] for row in rows if not row[1].startswith(words)] == []
+    assert [row[0] for row in rows if "`" not in row[3] and "](" not in row[3] and row[1] != "verified"] == []
+
+
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_quoted_message_stands_in_the_code(message):
     assert message.strip("… ") in CODE

@@ -54,7 +54,8 @@ def _read_line(line: str) -> Iterator[Command]:
         words = words[:end]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
-    if found := _recognise(words):
+    found = _recognise(words)
+    if found and not _PLACEHOLDER.fullmatch(found.name):
         arguments = [word for place, word in enumerate(found.arguments) if "…" not in word or not place]
         yield Command(found.name, ["1" if _PLACEHOLDER.fullmatch(word) else word for word in arguments])
 
