@@ -77,6 +77,8 @@ GPU=1 .venv/bin/python -m autodata plan recipes/a.yaml \\
 bash slurm/eval.sh a.yaml --and b.yaml
 # no [link](nowhere.md)
 ```
+
+    python -m autodata.verify DATASET
 """
 
 
@@ -86,6 +88,7 @@ def test_a_page_is_read_as_its_reader_reads_it():
     assert list_commands(EXAMPLE) == [
         ("autodata.plan.plan", ["recipes/a.yaml", "--documents", "5", "key=[1, 2]"]),
         ("slurm/eval.sh", ["a.yaml", "--and", "b.yaml"]),
+        ("autodata.verify", ["1"]),
         ("autodata.plan.plan", ["1", "--like", "1"]),
         ("make", ["test"]),
     ]
