@@ -2,10 +2,12 @@
 
 import re
 import sys
+import tomllib
 from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
+import yaml
 
 from autodata import command, config
 from tests.helpers.pages import PAGES, REPO, find_main, list_commands, list_headings, list_links
@@ -75,6 +77,8 @@ GPU=1 .venv/bin/python -m autodata plan recipes/a.yaml \\
 bash slurm/eval.sh a.yaml --and b.yaml
 # no [link](nowhere.md)
 ```
+
+    python -m autodata.verify DATASET
 """
 
 
@@ -84,6 +88,7 @@ def test_a_page_is_read_as_its_reader_reads_it():
     assert list_commands(EXAMPLE) == [
         ("autodata.plan.plan", ["recipes/a.yaml", "--documents", "5", "key=[1, 2]"]),
         ("slurm/eval.sh", ["a.yaml", "--and", "b.yaml"]),
+        ("autodata.verify", ["1"]),
         ("autodata.plan.plan", ["1", "--like", "1"]),
         ("make", ["test"]),
     ]
@@ -132,6 +137,14 @@ def test_the_page_of_what_is_verified_cites_tests_that_exist():
     words = ("verified", "real", "stand-in", "counted", "recorded", "never")
     assert [row[1] for row in rows if not row[1].startswith(words)] == []
     assert [row[0] for row in rows if "`" not in row[3] and "](" not in row[3] and row[1] != "verified"] == []
+
+
+def test_the_citation_names_this_version_and_licence():
+    citation = yaml.safe_load((REPO / "CITATION.cff").read_text())
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert {"cff-version", "message", "title", "authors"} <= {*citation}  # what the format requires
+    assert "2606.25996" in citation["references"][0]["url"]
 
 
 @pytest.mark.parametrize("message", MESSAGES)

@@ -62,6 +62,17 @@ def test_the_memory_in_the_guide_for_one_gpu_is_that_of_the_plan(folder):
     assert f"| sum | {float(sums[1]):.1f} | {float(sums[2]):.1f} |" in page
 
 
+PLANS = re.findall(r"^python -m autodata\.plan .+$", (REPO / "docs/plan.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", PLANS)
+def test_the_hours_in_the_page_of_the_plan_are_those_that_its_commands_print(folder, line):
+    printed = re.search(r"wall-clock.*", call(line, folder))[0]
+    hours = re.findall(r"│ (\d+ h \d\d min|\d+ min \d\d s)", printed)
+    assert hours
+    assert [time for time in hours if time not in (REPO / "docs/plan.md").read_text()] == []
+
+
 def test_the_ladder_of_a_cluster_starts_with_dry_runs_that_work():
     lines = [line for line in read_blocks("docs/on-a-cluster.md")[0] if line.startswith("bash slurm/reproduce.sh")]
     assert len(lines) == 3

@@ -13,7 +13,9 @@ REPO = Path(__file__).parent.parent.parent
 FOLDERS = ("*.md", "docs/**/*.md", "recipes/**/*.md", "slurm/*.md", "skills/**/*.md")
 PAGES = sorted(page for pattern in FOLDERS for page in REPO.glob(pattern))
 _FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)  # a block without fences
 _SPAN = re.compile(r"`([^`]+)`")
+_AUTODATA = re.compile(r"(\S*/)?autodata")
 _PLACEHOLDER = re.compile(r"[A-Z]+(_[A-Z]+)*")
 _OPTIONAL = re.compile(r"(?<!\S)\[([^\]]*)\](?!\S)")  # [--like RUN], as usage lines write it
 
@@ -39,8 +41,9 @@ def list_headings(text: str) -> set[str]:
 
 def list_commands(text: str) -> list[Command]:
     """List the commands in the blocks and in the code spans of a page."""
-    blocks = "\n".join(_FENCE.findall(text)).replace("\\\n", " ")
-    spans = _SPAN.findall(_FENCE.sub("", text).replace("\\|", "|"))
+    prose = _FENCE.sub("", text)
+    blocks = "\n".join([*_FENCE.findall(text), *_INDENTED.findall(prose)]).replace("\\\n", " ")
+    spans = _SPAN.findall(prose.replace("\\|", "|"))
     return [found for line in (*blocks.splitlines(), *spans) for found in _read_line(line)]
 
 
@@ -66,7 +69,7 @@ def _recognise(words: list[str]) -> Command | None:
             name = MODULES.get(name, name)
         case [python, "-m", name, *rest] if Path(python).name == "python" and name.startswith("autodata."):
             pass
-        case [autodata, name, *rest] if re.fullmatch(r"(\S*/)?autodata", autodata) and name != "completion" and name[0] != "-":
+        case [autodata, name, *rest] if _AUTODATA.fullmatch(autodata) and name != "completion" and name[0] != "-":
             name = MODULES.get(name, name)
         case [accelerate, "launch", *rest] if Path(accelerate).name == "accelerate" and "training/grpo.py" in rest:
             name, rest = "training/grpo.py", rest[rest.index("training/grpo.py") + 1 :]
