@@ -178,12 +178,68 @@ def test_an_ingest_that_is_not_finished_is_no_corpus(tmp_path):
 
 
 def test_one_corpus_cannot_stand_in_for_those_of_several_domains(tmp_path):
+    keys = "write corpus.cs=FOLDER corpus.legal=FOLDER corpus.science=FOLDER$"
     for folder in ("recipes/cs/documents", str(tmp_path / "corpus")):
         if folder.startswith("/"):
             ingest(Path(folder))
         assert graph("recipes/tables/table7.yaml", PAPER, f"corpus={folder}")
-        with pytest.raises(WrongCall, match=r"would stand in for .*; give the tables of each domain in a command of"):
+        with pytest.raises(WrongCall, match=f"would stand in for .*; {keys}"):
             graph("recipes/tables", PAPER, f"corpus={folder}")
+
+
+def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name in ("table3", "table7", "table11"):  # one of each domain
+        shutil.copy(f"recipes/tables/{name}.yaml", tmp_path / "tables")
+    tables = str(tmp_path / "tables")
+    ingest(tmp_path / "opinions")
+    folders = "recipes/cs/documents", str(tmp_path / "opinions"), "recipes/science/documents"
+    values = [f"corpus.{name}={folder}" for name, folder in zip(("cs", "legal", "science"), folders, strict=True)]
+    steps = graph(tables, PAPER, *values)
+    require_order(steps)
+    ingested = {s.target: s.recipe.path for s in steps if s.module == "autodata.corpora.ingest"}
+    assert ingested == {"runs/ingest/s2orc": folders[0], "runs/ingest/principia": folders[2]}
+    readers = [s.recipe for s in steps if s.module in ("autodata.generate", "autodata.meta.optimize")]
+    read = {recipe.domain.name: recipe.documents.path for recipe in readers}
+    assert read == {"cs": "runs/ingest/s2orc", "legal": folders[1], "science": "runs/ingest/principia"}
+    # The others keep the corpora that their recipes name.
+    steps = graph(tables, PAPER, values[0])
+    paths = {s.recipe.path for s in steps if s.module == "autodata.corpora.ingest"}
+    assert paths == {folders[0], "corpora/pile-of-law", "corpora/principia"}
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (["corpus.physics=recipes"], "corpus of physics; the domains of this table: cs$"),
+        (["corpus.legal=recipes"], "corpus of legal; the domains of this table: cs$"),
+        (["corpus.cs=/nowhere"], "corpus.cs=/nowhere: no such folder"),
+        (["corpus.cs="], "corpus.cs=: name a folder"),
+        (["corpus.=recipes"], "corpus.=recipes: write runs=FOLDER, corpus=FOLDER or corpus.DOMAIN=FOLDER"),
+        (["runs.cs=recipes"], "runs.cs=recipes: write runs=FOLDER"),
+        (["corpus.cs.path=recipes"], "corpus of cs.path"),
+        (["corpus=recipes", "corpus.cs=recipes"], "for each domain, or corpus alone"),
+    ],
+)
+def test_a_corpus_of_no_domain_of_the_table_is_refused(values, problem):
+    with pytest.raises(WrongCall, match=problem):
+        graph("recipes/tables/table1.yaml", PAPER, *values)
+
+
+def test_the_run_of_something_else_than_an_ingest_is_no_corpus(tmp_path):
+    with Run(str(tmp_path), "generate", Settings(), {}) as run:
+        run.start()
+        run.finish([])
+    for key in ("corpus", "corpus.cs"):
+        with pytest.raises(WrongCall, match="the run of a generate; name the folder of the corpus files"):
+            graph("recipes/tables/table1.yaml", PAPER, f"{key}={tmp_path}")
+
+
+def test_the_small_scale_has_one_domain():
+    steps = graph("recipes/tables/table1.yaml", "corpus.skills=recipes/cs/documents", scale="small")
+    assert steps[0].recipe.path == "recipes/cs/documents"
+    with pytest.raises(WrongCall, match=r"the domains of this table: skills$"):
+        graph("recipes/tables/table1.yaml", "corpus.cs=recipes/cs/documents", scale="small")
 
 
 @pytest.mark.parametrize("limit", ["documents.limit=0", "prbench.limit=0", "documents.limit=-1"])

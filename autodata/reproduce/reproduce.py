@@ -5,11 +5,13 @@
     python -m autodata.reproduce recipes/tables/table2.yaml --scale small --local
 
 TABLE is a table's recipe, or a folder of them. On a cluster, call slurm/reproduce.sh with the same arguments. The same
-command again skips what is finished, keeps the jobs that wait or run, and submits the others.
+command again skips what is finished, keeps the jobs that wait or run, and submits the others. corpus=FOLDER names
+corpus files or the run of a finished ingest; for the tables of several domains, write corpus.cs=… corpus.legal=….
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from autodata import command
 from autodata.doctor.environment import read_site
@@ -19,7 +21,10 @@ from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
 from autodata.reproduce.record import Record, make_record
-from autodata.reproduce.request import SCALES, read_request
+from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.run.folder import hold
+
+_SUBMISSION = ".submission"  # beside the folders of the tables
 
 
 @command.report_errors()
@@ -36,20 +41,42 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     request = read_request(options.table, options.scale)
     steps = build(request)
-    require_same(steps)
-    if request.ignored and not options.dry_run:
-        print(request.explain_ignored(), flush=True)
-    finished = find_finished(steps)
-    costs = forecast(steps, options.speed)
-    record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
         describe = show.describe_here if options.local else show.describe
-        print(describe(request, steps, record, read_site()))
-    elif options.local:
-        run_here(steps, record)
-    else:
-        submit_all(steps, record)
-        print(f"to follow the jobs: python -m autodata.status {request.folder}")
+        print(describe(request, steps, look_at(request, steps, options.speed), read_site()))
+        return
+    with hold_alone(request, options.local):
+        if request.ignored:
+            print(request.explain_ignored(), flush=True)
+        record = look_at(request, steps, options.speed)
+        if options.local:
+            run_here(steps, record)
+        else:
+            submit_all(steps, record)
+            print(f"to follow the jobs: python -m autodata.status {request.folder}")
+
+
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> Record:
+    """Look at what is finished, and forecast the rest. Raises UserError."""
+    require_same(steps)
+    return make_record(request.folder, steps, forecast(steps, speeds), find_finished(steps))
+
+
+@contextmanager
+def hold_alone(request: Request, is_local: bool) -> Iterator[None]:
+    """Keep other calls of this command out while this one looks at the runs and submits their jobs, or runs the steps.
+
+    Tables share runs, so only one call at a time may submit jobs of the same `runs`. A --local run keeps the folder of
+    its own table for as long as it works. Raises RunError, which names the command that works there.
+    """
+    with hold(request.folder.parent / _SUBMISSION):
+        own = hold(request.folder)
+        if not is_local:
+            own.close()  # no --local works here, and none can begin; autodata.status knows one by this lock
+            yield
+            return
+    with own:
+        yield
 
 
 def run_here(steps: Sequence[Step], record: Record) -> None:
