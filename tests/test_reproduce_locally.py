@@ -18,7 +18,7 @@ from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.local import StepFailed, make_command, run_all
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
-from autodata.reproduce.reproduce import hold_alone, run_here
+from autodata.reproduce.reproduce import hold_alone, name_command, run_here
 from autodata.reproduce.request import Request, read_request
 from autodata.reproduce.sharing import SharedServers, is_shared
 from autodata.run.folder import hold, is_held
@@ -132,15 +132,14 @@ def test_of_two_commands_at_once_the_second_is_told_who_works(tmp_path, monkeypa
     assert not take(tmp_path, False)
 
 
-def test_the_command_line_of_a_holder_is_shown_in_short(tmp_path, monkeypatch):
+def test_a_holder_is_named_in_short_and_a_run_has_no_name_in_its_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "orig_argv", ["python", "x" * 999])
-    with hold(tmp_path), pytest.raises(RunError) as caught:
+    with hold(tmp_path, name_command()), pytest.raises(RunError, match=r": python xxx.*x\); wait for it") as caught:
         hold(tmp_path)
-    assert "python xxx" in str(caught.value)
     assert len(str(caught.value)) < 500
-    monkeypatch.setattr(sys, "orig_argv", ["python", "y"])
-    with hold(tmp_path), pytest.raises(RunError, match=r": python y\); wait for it"):
+    with hold(tmp_path), pytest.raises(RunError, match="another process works in it; wait for it"):
         hold(tmp_path)
+    assert (tmp_path / ".lock").read_bytes() == b""
 
 
 def test_a_ctrl_c_reaches_the_step_once_and_no_other_step_begins(tmp_path):

@@ -9,7 +9,11 @@ command again skips what is finished, keeps the jobs that wait or run, and submi
 corpus files or the run of a finished ingest; for the tables of several domains, write corpus.cs=… corpus.legal=….
 """
 
+import os
+import shlex
 import signal
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,8 +26,9 @@ from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
 from autodata.reproduce.record import Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
-from autodata.run.folder import hold
+from autodata.run.folder import hold, tell_time
 
+_COMMAND_CHARS = 200  # of the command line of a process that works in a folder
 _SUBMISSION = ".submission"  # beside the folders of the tables
 
 
@@ -69,14 +74,21 @@ def hold_alone(request: Request, is_local: bool) -> Iterator[None]:
     Tables share runs, so only one call at a time may submit jobs of the same `runs`. A --local run keeps the folder of
     its own table for as long as it works. Raises RunError, which names the command that works there.
     """
-    with hold(request.folder.parent / _SUBMISSION):
-        own = hold(request.folder)
+    holder = name_command()
+    with hold(request.folder.parent / _SUBMISSION, holder):
+        own = hold(request.folder, holder)
         if not is_local:
             own.close()  # no --local works here, and none can begin; autodata.status knows one by this lock
             yield
             return
     with own:
         yield
+
+
+def name_command() -> str:
+    """Name this process for others that want its folder."""
+    command = shlex.join(sys.orig_argv)[:_COMMAND_CHARS]
+    return f"process {os.getpid()} on {socket.gethostname()} since {tell_time()}: {command}"
 
 
 def run_here(steps: Sequence[Step], record: Record) -> None:

@@ -6,11 +6,8 @@ A folder that was made from other inputs is refused, and only one process at a t
 import fcntl
 import json
 import os
-import shlex
 import shutil
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
@@ -34,7 +31,6 @@ KINDS = {
     "training/grpo.py": "grpo",
     "autodata.meta.optimize": "meta",
 }
-_HOLDER_CHARS = 300  # at most so many characters say who holds a folder
 _SHOWN = 8  # differences between the inputs of two runs
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
@@ -261,10 +257,10 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
-def hold(folder: Path) -> IO[str]:
+def hold(folder: Path, holder: str = "") -> IO[str]:
     """Lock a folder, which is made if need be, until the returned file is closed or its process has ended.
 
-    Raises RunError, which names the process that holds it.
+    Raises RunError, which names the `holder` if it gave a name. A run gives none: files of its folder are published.
     """
     with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -274,13 +270,12 @@ def hold(folder: Path) -> IO[str]:
     except OSError:
         with lock:
             lock.seek(0)
-            holder = f" ({text})" if (text := lock.read(_HOLDER_CHARS).strip()) else ""
+            other = f" ({text})" if (text := lock.read()) else ""
         advice = "wait for it, or name another run folder"
-        raise RunError(f"{folder}: another process works in it{holder}; {advice}") from None
+        raise RunError(f"{folder}: another process works in it{other}; {advice}") from None
     with name_file_in_errors(folder):
         lock.truncate(0)
-        command = shlex.join(sys.orig_argv)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {tell_time()}: {command}"[:_HOLDER_CHARS])
+        lock.write(holder)
         lock.flush()
     return lock
 
