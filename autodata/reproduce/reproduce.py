@@ -16,11 +16,13 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from autodata import command
 from autodata.doctor.environment import read_site
+from autodata.plan.server_speeds import find_measured
 from autodata.reproduce import local, show
-from autodata.reproduce.costs import forecast
+from autodata.reproduce.costs import Evidence, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
@@ -64,7 +66,10 @@ def main() -> None:
 def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> Record:
     """Look at what is finished, and forecast the rest. Raises UserError."""
     require_same(steps)
-    return make_record(request.folder, steps, forecast(steps, speeds), find_finished(steps))
+    finished = find_finished(steps)
+    made = [step for step in steps if step.name in finished]
+    costs = forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
+    return make_record(request.folder, steps, costs, finished)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from autodata.plan import lengths, speed
 from autodata.plan.lengths import Lengths
 from autodata.plan.problems import count_examples, count_trained
 from autodata.plan.queues import IN_FLIGHT, make_station, read_speeds
+from autodata.plan.server_speeds import choose
 from autodata.plan.simulation import Station
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.training.course import simulate_course
@@ -78,7 +79,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     room = _count_room(estimate_memory(recipe, shape, processes), drawn, prompt) * engines
     gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
     station = Station(replace(student, caches=True), engines, room, gpus)
-    stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options.like)}
+    stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options)}
     sizes = {name: count_examples(recipe.watched_dataset, name, recipe.domain.name) for name in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
     return Setting(recipe, shape, processes, drawn, stations, {name: min(n, limit) for name, n in sizes.items() if n})
@@ -102,13 +103,15 @@ def _count_room(memory: Memory, drawn: Lengths, prompt: float) -> int:
     return memory.count_sequences(total, tokens) if memory.engine_share else sys.maxsize
 
 
-def _build_judge(recipe: GrpoRecipe, processes: int, speeds: Speeds, like: Path | None) -> dict[str, Station]:
+def _build_judge(
+    recipe: GrpoRecipe, processes: int, speeds: Speeds, options: argparse.Namespace
+) -> dict[str, Station]:
     """Make the judge's station. Without max_in_flight, every process has as many calls in flight as one client."""
     if (judge := recipe.models.judge) is None:
         return {}
     endpoint = recipe.models.endpoints[judge.endpoint]
     each = replace(endpoint, max_in_flight=endpoint.max_in_flight or IN_FLIGHT * processes)
-    chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)[judge.endpoint]
+    chosen = choose({judge.endpoint: endpoint}, speeds, options.like, options.runs)[judge.endpoint]
     if chosen is None:  # the training waits for its judge, so no part of its time could be planned
         raise SpeedError(f"models.endpoints.{judge.endpoint}: {speed.explain_unknown(judge.endpoint)}")
     return {judge.endpoint: make_station(judge.endpoint, each, chosen)}
