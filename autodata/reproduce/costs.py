@@ -119,8 +119,9 @@ def _forecast_training(plan: TrainingPlan) -> Cost:
     if plan.setting.sizes and not (Path(recipe.watched_dataset) / EXAMPLES).exists():
         parts.append(f"{sum(plan.setting.sizes.values()):,} watched problems assumed")
     parts += _tell_speeds({n: s for n, s in plan.setting.stations.items() if n != STUDENT}, plan.origin)
-    seconds, tokens, is_assumed = plan.course.seconds, plan.course.tokens, plan.origin == UNMEASURED
-    return Cost("; ".join(parts), sum(plan.gpus.values()), seconds, tokens, _count_disk(plan), is_assumed)
+    gpus, seconds, tokens = sum(plan.gpus.values()), plan.course.seconds, plan.course.tokens
+    is_assumed = plan.origin == UNMEASURED
+    return Cost("; ".join(parts), gpus, seconds, tokens, _count_disk(plan), assumed=is_assumed)
 
 
 def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
@@ -133,7 +134,7 @@ def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
     chosen = [station for station in plan.stations.values() if station.speed and station.speed.origin == CHOSEN]
     is_assumed = bool(plan.origin == UNMEASURED or uncounted or chosen)
     seconds = None if unknown else fmean(plan.seconds)
-    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, is_assumed)
+    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, assumed=is_assumed)
 
 
 def _tell_uncounted(plan: QueuePlan, recipe: Any) -> list[str]:
