@@ -5,7 +5,8 @@
     python -m autodata.reproduce recipes/tables/table2.yaml --scale small --local
 
 TABLE is a table's recipe, or a folder of them. On a cluster, call slurm/reproduce.sh with the same arguments. The same
-command again skips what is finished, keeps the jobs that wait or run, and submits the others.
+command again skips what is finished, keeps the jobs that wait or run, and submits the others. corpus=FOLDER names
+corpus files or the run of a finished ingest; for the tables of several domains, write corpus.cs=… corpus.legal=….
 """
 
 import os
@@ -16,9 +17,11 @@ from pathlib import Path
 
 from autodata import command
 from autodata.doctor.environment import read_site
+from autodata.plan.server_speeds import find_measured
 from autodata.report.index import report
 from autodata.reproduce import show
-from autodata.reproduce.costs import forecast
+from autodata.reproduce.alone import hold_alone
+from autodata.reproduce.costs import Evidence, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
@@ -45,22 +48,30 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     request = read_request(options.table, options.scale)
     steps = build(request)
-    require_same(steps)
-    if request.ignored and not options.dry_run:
-        print(request.explain_ignored(), flush=True)
-    finished = find_finished(steps)
-    costs = forecast(steps, options.speed)
-    record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
         describe = show.describe_here if options.local else show.describe
-        print(describe(request, steps, record, read_site()))
-    elif options.local:
+        print(describe(request, steps, look_at(request, steps, options.speed), read_site()))
+        return
+    with hold_alone(request, options.local):
+        if request.ignored:
+            print(request.explain_ignored(), flush=True)
+        record = look_at(request, steps, options.speed)
+        if not options.local:
+            submit_all(steps, record)
+            print(f"to follow the jobs: python -m autodata.status {request.folder}")
+            return
         start = time.monotonic()
         count = run_here(steps, record)
         print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
-    else:
-        submit_all(steps, record)
-        print(f"to follow the jobs: python -m autodata.status {request.folder}")
+
+
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> Record:
+    """Look at what is finished, and forecast the rest. Raises UserError."""
+    require_same(steps)
+    finished = find_finished(steps)
+    made = [step for step in steps if step.name in finished]
+    costs = forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
+    return make_record(request.folder, steps, costs, finished)
 
 
 def run_here(steps: Sequence[Step], record: Record) -> int:

@@ -18,7 +18,6 @@ from autodata.reproduce.local.logs import FOLDER, Log
 from autodata.reproduce.local.screen import Screen
 from autodata.reproduce.local.servers import SharedServers
 from autodata.reproduce.record import Record
-from autodata.run.folder import hold
 from autodata.serving.vllm import die_with_parent
 from autodata.types import UserError
 
@@ -30,9 +29,9 @@ class StepFailed(UserError):
 
 
 def run_all(steps: Sequence[Step], record: Record) -> int:
-    """Run every unfinished step, in order; return how many there were. Raises StepFailed, ServerError, RunError.
+    """Run every unfinished step, in order; return how many there were. Raises StepFailed, ServerError.
 
-    What the steps print goes into their logs. The folder of the record is locked meanwhile, so that `autodata.status`
+    What the steps print goes into their logs. The caller holds the folder of the record, by which `autodata.status`
     knows that its first unfinished step runs.
     """
     finished = find_finished(steps)
@@ -41,7 +40,7 @@ def run_all(steps: Sequence[Step], record: Record) -> int:
         print(f"up to date: {len(finished)} of {len(steps)} steps")
     if todo:
         print(f"logs of the steps: {record.folder / FOLDER}", flush=True)
-    with hold(record.folder), Screen(len(steps)) as screen, closing(SharedServers(record.folder)) as servers:
+    with Screen(len(steps)) as screen, closing(SharedServers(record.folder)) as servers:
         _forget_jobs(record).write()
         for place, (number, step) in enumerate(todo, 1):
             screen.begin(number, step.name, Path(step.target))
