@@ -99,7 +99,9 @@ def _forecast_calls(plan: QueuePlan) -> Cost:
         return Cost(f"{plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens, disk_gb)
     warning = plan.warn_of_limit() if isinstance(plan, MetaPlan) else ""
     source = f"{plan.origin}; an iteration {warning}" if warning else plan.origin
-    return Cost(source, plan.gpus, fmean(plan.seconds), plan.tokens, disk_gb)
+    seconds = fmean(plan.seconds)
+    busy = tuple((name, plan.utilisation(name) * seconds) for name in sorted(plan.stations))
+    return Cost(source, plan.gpus, seconds, plan.tokens, disk_gb, busy)
 
 
 def _plan(step: Step, speeds: Sequence[str]) -> Plan:

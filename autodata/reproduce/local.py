@@ -13,9 +13,9 @@ from autodata.cluster.training.placement import Launch
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
-from autodata.reproduce.jobs import choose_accelerate
 from autodata.reproduce.record import Record
 from autodata.reproduce.sharing import SharedServers
+from autodata.reproduce.slurm.jobs import choose_accelerate
 from autodata.run.folder import hold
 from autodata.serving.vllm import die_with_parent
 from autodata.stats.writing import write_duration

@@ -9,7 +9,7 @@ command again skips what is finished, keeps the jobs that wait or run, and submi
 """
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from autodata import command
 from autodata.doctor.environment import read_site
@@ -17,9 +17,12 @@ from autodata.reproduce import local, show
 from autodata.reproduce.costs import forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.jobs import submit_all
-from autodata.reproduce.record import Record, make_record
-from autodata.reproduce.request import SCALES, read_request
+from autodata.reproduce.record import Cost, Record, make_record
+from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.reproduce.slurm.jobs import submit_all
+from autodata.reproduce.slurm.joint import join
+from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
+from autodata.types import WrongCall
 
 
 @command.report_errors()
@@ -41,15 +44,32 @@ def main() -> None:
         print(request.explain_ignored(), flush=True)
     finished = find_finished(steps)
     costs = forecast(steps, options.speed)
+    if not options.local:
+        run_on_cluster(request, steps, costs, finished, options.dry_run)
+        return
     record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
-        describe = show.describe_here if options.local else show.describe
-        print(describe(request, steps, record, read_site()))
-    elif options.local:
-        run_here(steps, record)
+        print(show.describe_here(request, steps, record, read_site()))
     else:
-        submit_all(steps, record)
-        print(f"to follow the jobs: python -m autodata.status {request.folder}")
+        run_here(steps, record)
+
+
+def run_on_cluster(
+    request: Request, steps: Sequence[Step], costs: Mapping[str, Cost], finished: set[str], is_dry: bool
+) -> None:
+    """Submit the jobs of all steps, or describe them. Raises WrongCall, SlurmError."""
+    site = read_site()
+    room = Room.read(site, request.folder)
+    steps, costs = join(steps, finished, costs, room)
+    steps = keep_apart(steps, finished, costs, room)
+    record, problem = make_record(request.folder, steps, costs, finished), find_too_large(steps, finished, costs, room)
+    if is_dry:
+        print(show.describe(request, steps, record, site, f"{room.describe()} {problem}".strip()))
+        return
+    if problem:
+        raise WrongCall(problem)
+    submit_all(steps, record, room.list_jobs())
+    print(f"to follow the jobs: python -m autodata.status {request.folder}")
 
 
 def run_here(steps: Sequence[Step], record: Record) -> None:

@@ -177,9 +177,9 @@ def test_a_cancelled_job_whose_processes_still_run_is_waited_for(cluster: Cluste
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
     job = cluster.submit("trap '' TERM; while true; do sleep 0.1; done", "--job-name=ending", "--mem=100M")
     cluster.wait_for(job, "RUNNING")
-    assert jobs.find_ending(["ending", "other"]) == {}
+    assert jobs.find_ending() == []
     cluster.cancel(job)
-    until(lambda: jobs.find_ending(["ending", "other"]) == {"ending": job}, 10, cluster.squeue)
+    until(lambda: [(j.name, j.id) for j in jobs.find_ending()] == [("ending", job)], 10, cluster.squeue)
     assert jobs.find(["ending"]) == []
     after = cluster.submit("true", f"--dependency=afterany:{job}", "--mem=100M")
     assert cluster.states(after) == ["PENDING"]
