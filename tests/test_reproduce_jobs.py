@@ -11,7 +11,7 @@ from autodata.cluster.parts import plan_parts
 from autodata.cluster.resources import Site
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
-from autodata.reproduce import show
+from autodata.reproduce import follow, show
 from autodata.reproduce.costs import count_step_gpus
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
@@ -177,6 +177,27 @@ def test_an_evaluation_that_runs_in_a_job_with_finished_ones_is_kept(tmp_path, m
     assert record.steps[f"eval {tmp_path}/legal/prbench_strong"].job == job
 
 
+def test_status_tells_the_evaluations_of_one_job_apart(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}")
+    job = submit(queue, tmp_path, steps).steps[steps[0].name].job
+    finish(find(steps, "autodata.eval.run"))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {job: ("RUNNING", "None")})
+    standings = {s.name.rpartition("/")[2]: s for s in follow.look(tmp_path / "reproduce/t")[1]}
+    base, strong = standings["prbench_base"], standings["prbench_strong"]
+    assert [(s.state, s.job) for s in (base, strong)] == [("finished", job), ("running", job)]
+    monkeypatch.setattr(jobs, "list_reasons", dict)
+    assert [s.state for s in follow.look(tmp_path / "reproduce/t")[1][:2]] == ["finished", "died"]
+
+
+def test_status_says_for_which_campaign_another_waits(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit(queue, tmp_path, steps, nodes=8)
+    finish(steps[0])
+    monkeypatch.setattr(jobs, "list_reasons", lambda: dict.fromkeys(queue.jobs, ("PENDING", "Dependency")))
+    standings = {s.name.rpartition("/")[2]: s for s in follow.look(tmp_path / "reproduce/t")[1]}
+    assert standings["cot"].detail == f"for generate {tmp_path}/cs/agentic"
+
+
 def test_another_table_finds_an_evaluation_in_the_job_of_several(tmp_path, monkeypatch):
     queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     submit(queue, tmp_path, steps)
@@ -287,7 +308,7 @@ def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
     steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
     record = make_record(Path("x"), steps, forecast(steps), set())
     text = show.describe(request, steps, record, {}, Room(Site(), 8).describe())
-    assert "There are 8 nodes of 8 GPUs." in text
+    assert "Nodes of 8 GPUs that servers may use: 8." in text
     assert "| 3 | generate runs/cs/cot | 1, 2 | to do | 6 |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("$3: ")]
     assert "--dependency=afterok:$1,afterany:$2 " in line

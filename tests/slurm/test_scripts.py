@@ -187,6 +187,15 @@ def test_a_cancelled_job_whose_processes_still_run_is_waited_for(cluster: Cluste
     assert cluster.states(job) == ["CANCELLED"]
 
 
+def test_the_nodes_that_have_enough_gpus_are_counted(cluster: Cluster, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    assert [jobs.count_nodes(1, ""), jobs.count_nodes(1, "main"), jobs.count_nodes(2, "")] == [6, 6, 0]
+    cluster.run("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    assert jobs.count_nodes(1, "") == 5
+    cluster.run("scontrol", "update", "nodename=n1", "state=resume")
+    cluster.until_idle()
+
+
 def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):
     printed = call(cluster, "bash", "-c", "export SBATCH_ACCOUNT= SBATCH_PARTITION=main; . slurm/common.sh; env")
     assert "SBATCH_PARTITION=main" in printed

@@ -44,8 +44,8 @@ class Room:
     def describe(self) -> str:
         if self.nodes is None:
             return "How many nodes there are is not known here; AUTODATA_NODES=8 shows the jobs for eight nodes."
-        nodes = f"{self.nodes} {'node' if self.nodes == 1 else 'nodes'} of {self.site.gpus_per_node} GPUs"
-        return f"There are {nodes}. A job whose servers have no room beside those of other jobs waits for their end."
+        head = f"Nodes of {self.site.gpus_per_node} GPUs that servers may use: {self.nodes}."
+        return f"{head} A job whose servers have no room beside those of earlier jobs waits for their end."
 
 
 def keep_apart(steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost], room: Room) -> list[Step]:
