@@ -308,7 +308,7 @@ def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
     steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
     record = make_record(Path("x"), steps, forecast(steps), set())
     text = show.describe(request, steps, record, {}, Room(Site(), 8).describe())
-    assert "Nodes of 8 GPUs that servers may use: 8." in text
+    assert "GPUs of a node: 8; nodes for servers: 8." in text
     assert "| 3 | generate runs/cs/cot | 1, 2 | to do | 6 |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("$3: ")]
     assert "--dependency=afterok:$1,afterany:$2 " in line

@@ -44,7 +44,7 @@ class Room:
     def describe(self) -> str:
         if self.nodes is None:
             return "How many nodes there are is not known here; AUTODATA_NODES=8 shows the jobs for eight nodes."
-        head = f"Nodes of {self.site.gpus_per_node} GPUs that servers may use: {self.nodes}."
+        head = f"GPUs of a node: {self.site.gpus_per_node}; nodes for servers: {self.nodes}."
         return f"{head} A job whose servers have no room beside those of earlier jobs waits for their end."
 
 
