@@ -19,7 +19,7 @@ from autodata.reproduce.record import Cost, Record, find_ends, make_record, read
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
 from autodata.reproduce.slurm.joint import join, share_costs
-from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
+from autodata.reproduce.slurm.room import Room, find_partition, find_too_large, keep_apart
 from tests.test_reproduce import PAPER, TABLES, Queue, find, finish, graph, in_the_repository, require_order
 
 __all__ = ["in_the_repository"]  # a fixture
@@ -329,6 +329,23 @@ def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
 def test_the_nodes_of_a_partition_are_counted(slurm, listed, partition, count):
     slurm("sinfo", f"printf '%s' '{listed}'")
     assert jobs.count_nodes(8, partition) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "partition"),
+    [
+        ("", "all"),
+        ("--qos=x", "all"),
+        ("--partition=gpu --qos=x", "gpu"),
+        ("--partition gpu", "gpu"),
+        ("-p gpu", "gpu"),
+        ("--partition=a --partition=b", "b"),
+    ],
+)
+def test_the_partition_is_that_of_the_servers(options, partition):
+    environment = {"SBATCH_PARTITION": "all", "AUTODATA_SERVER_OPTIONS": options}
+    assert find_partition(Site.read(environment), environment) == partition
+    assert find_partition(Site(), {}) == ""
 
 
 def test_without_slurm_the_nodes_are_not_known(slurm):

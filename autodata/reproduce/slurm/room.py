@@ -4,6 +4,7 @@ Each server of a campaign has a job of its own. Two campaigns that both hold som
 for each other for ever. So a campaign waits until those beside which it has no room are over.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ class Room:
     def read(cls, environment: Mapping[str, str], folder: Path) -> "Room":
         """Read the site file and ask Slurm, if it can be asked; `folder` has the record of the request."""
         site = Site.read(environment)
-        nodes = site.nodes or jobs.count_nodes(site.gpus_per_node, environment.get("SBATCH_PARTITION", ""))
+        nodes = site.nodes or jobs.count_nodes(site.gpus_per_node, find_partition(site, environment))
         try:
             queued = jobs.list_reasons()
         except SlurmError:
@@ -46,6 +47,12 @@ class Room:
             return "How many nodes there are is not known here; AUTODATA_NODES=8 shows the jobs for eight nodes."
         head = f"GPUs of a node: {self.site.gpus_per_node}; nodes for servers: {self.nodes}."
         return f"{head} A job whose servers have no room beside those of earlier jobs waits for their end."
+
+
+def find_partition(site: Site, environment: Mapping[str, str]) -> str:
+    """Find the partition of server jobs: that of their own options, else that of all jobs; empty: the default one."""
+    named = re.findall(r"(?:^| )(?:--partition[= ]|-p ?)(\S+)", " ".join(site.options))
+    return named[-1] if named else environment.get("SBATCH_PARTITION", "")
 
 
 def keep_apart(steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost], room: Room) -> list[Step]:
