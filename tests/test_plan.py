@@ -198,11 +198,12 @@ def test_the_bottleneck_is_the_endpoint_with_the_highest_utilisation(plan):
     assert re.search(r"bottleneck +│ strong_solver at strong", plan(*PAPER, "--repeats", 1, "--speed", "strong=1,1,1"))
 
 
+UNKNOWN = "models.endpoints.small.model=other"  # its speed is in no file
 PRICED = ["models.endpoints.small.price.input=0.1", "models.endpoints.small.price.output=0.4"]
 
 
 def test_without_a_speed_calls_tokens_and_money_are_planned_and_time_is_left_open(plan, demo_run):
-    out = plan(DEMO, *PRICED, "--like", demo_run, "--accepted", 3)
+    out = plan(DEMO, UNKNOWN, *PRICED, "--like", demo_run, "--accepted", 3)
     assert re.search(r"wall-clock +│ –; the speed of small is not known; give it with --speed small=prefill", out)
     assert re.search(r"GPU-hours held +│ 0\.00 ", out)
     assert re.search(r"bottleneck +│ – ", out)
@@ -210,7 +211,7 @@ def test_without_a_speed_calls_tokens_and_money_are_planned_and_time_is_left_ope
     rows = re.findall(r"│ (\w+) +│ small +│ ([\d,]+) +│ ([\d,]+) +│ ([\d,]+) +│ (\$[\d.]+) +│ –", out)
     assert {row[0] for row in rows} == {"challenger", "weak_solver", "strong_solver"}
     assert "3 more accepted" in out and " h, " not in out
-    timed = plan(DEMO, *PRICED, "--like", demo_run, "--speed", "small=1000,50,64")
+    timed = plan(DEMO, UNKNOWN, *PRICED, "--like", demo_run, "--speed", "small=1000,50,64")
     for key in ("calls", "tokens", "cost"):
         row = re.compile(rf"│ {key} +│ (\S+)")
         assert row.search(out)[1] == row.search(timed)[1] != "–"
@@ -339,7 +340,7 @@ def test_a_run_without_an_accepted_document_gives_a_bound(plan, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ([DEMO, "--gpus", 4], "--gpus 4: the speed of small is not known; give it with --speed small="),
+    ([DEMO, UNKNOWN, "--gpus", 4], "--gpus 4: the speed of small is not known; give it with --speed small="),
     ([DEMO, "--speed", "large=1,1,1"], "--speed large=…: the recipe uses no such endpoint; it uses small"),
     ([DEMO, "--speed", "small=fast"], "--speed small=fast: write ENDPOINT=prefill,decode,concurrency"),
     ([DEMO, "--speed", "small=1,0,1"], "positive numbers"),
@@ -362,5 +363,7 @@ def test_a_corpus_that_is_not_here_has_as_many_documents_as_the_paper_says(tmp_p
     assert count_documents(Documents(absent), "legal") == 7800
     assert count_documents(Documents(absent, limit=5), "legal") == 5
     assert count_documents(Documents("recipes/legal/documents"), "legal") == 3
+    assert count_documents(Documents(absent), "skills") == 24
+    assert count_documents(Documents(absent, limit=5), "own") == 5
     with pytest.raises(UserError, match="no such file or folder"):
-        count_documents(Documents(absent), "skills")
+        count_documents(Documents(absent), "own")

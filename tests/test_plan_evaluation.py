@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from autodata.config import RecipeError
 from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, SampledAnswer
 from autodata.plan.evaluation import plan_evaluation
-from autodata.plan.problems import list_problems
+from autodata.plan.problems import count_examples, list_problems
 from autodata.plan.simulation import Station, TooFewGpus, count_held, grow, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed
 from autodata.plan.workload import Call, Story
@@ -27,7 +28,8 @@ SPEED = ReplicaSpeed(0.001, 0.01, 0.001)
 
 def options(**values: object) -> Namespace:
     return Namespace(
-        **{"like": None, "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1} | values
+        **{"like": None, "runs": (), "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1}
+        | values
     )
 
 
@@ -56,14 +58,20 @@ def test_every_evaluation_of_the_repository_can_be_planned(path):
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith(ON_CPU)])
-def test_an_evaluation_on_the_cpu_leaves_time_open(path, plan, tmp_path):
-    from tests.helpers.training_world import make_dataset
+def test_an_evaluation_on_the_cpu_is_as_fast_as_the_embedded_model(path):
+    made = plan_evaluation(load_committed(path, "dataset=/not/made/yet"), options())
+    assert made.total == 4 * (156 + 8)
+    assert made.gpus == 0
+    (station,) = made.stations.values()
+    assert station.speed.origin == "chosen, unmeasured"
+    assert 5 < made.seconds[0] < 600
 
-    dataset = f"dataset={make_dataset(tmp_path / 'set', domain='skills')}"
-    name = "small" if "base" in path else "evaluated"
-    out = " ".join(plan(path, dataset).replace("│", " ").split())
-    assert f"wall-clock –; the speed of {name} is not known; give it with --speed {name}=" in out
-    assert "wall-clock" in plan(path, dataset, "--speed", f"{name}=1000,50,64")
+
+def test_an_evaluation_of_a_model_of_unknown_speed_leaves_time_open(plan):
+    path = "recipes/demo/eval_base.yaml", "dataset=/not/made/yet", "models.endpoints.small.model=other"
+    out = " ".join(plan(*path).replace("│", " ").split())
+    assert "wall-clock –; the speed of small is not known; give it with --speed small=" in out
+    assert "wall-clock –" not in " ".join(plan(*path, "--speed", "small=1000,50,64").replace("│", " ").split())
 
 
 def test_the_papers_sizes_stand_in_for_a_data_set(plan):
@@ -118,10 +126,14 @@ def test_gpus_are_split_over_solver_and_judge():
     ([CS, "--accepted", 3], "only documents of a generation are accepted"),
     ([PRBENCH, "prbench.splits=[poetry]"], "prbench.splits: unknown split poetry"),
     ([CS, "--like", "runs/none"], "runs/none: no such run"),
-    (["recipes/demo/eval_base.yaml", "dataset=/nope"], "/nope: no such data set, and its size is not known"),
 ])  # fmt: skip
 def test_what_cannot_be_planned_says_why(plan, arguments, message):
     assert message in plan(*arguments)
+
+
+def test_a_data_set_of_a_domain_without_priors_has_to_be_there():
+    with pytest.raises(RecipeError, match="/nope: no such data set, and its size is not known; make it with"):
+        count_examples("/nope", "cot_test", "own")
 
 
 def test_a_run_of_another_kind_is_refused(plan, cs_run):

@@ -26,7 +26,9 @@ SMALL = ("iterations=3", "splits={training: 4, validation: 3, test: 2}", "miniba
 
 
 def options(**values: object) -> Namespace:
-    return Namespace(**{"like": None, "speed": [], "gpus": None, "documents": None, "repeats": 1, **values})
+    return Namespace(
+        **{"like": None, "speed": [], "gpus": None, "documents": None, "repeats": 1, "runs": (), **values}
+    )
 
 
 def meta(*changes: str) -> MetaRecipe:

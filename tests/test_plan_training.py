@@ -43,7 +43,8 @@ GB = 1e9
 
 def options(**values: object) -> Namespace:
     return Namespace(
-        **{"like": None, "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1} | values
+        **{"like": None, "runs": (), "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1}
+        | values
     )
 
 
@@ -301,8 +302,12 @@ def test_every_training_of_the_repository_can_be_planned(path, models):
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if path.startswith(ON_CPU)])
-def test_a_training_on_the_cpu_is_planned_from_a_run_alone(path, plan):
-    assert "no speed of a processor is assumed; name a finished run with --like" in plan(path)
+def test_a_training_on_the_cpu_holds_no_gpu_and_its_hours_are_assumed(path):
+    made = make_plan(load_committed(path), options())
+    rows = made.summarize(None)
+    assert "unmeasured" in rows["hours from"]
+    assert rows["GPU-hours held"] == "0.00"
+    assert 60 < made.course.seconds < 86400
 
 
 def test_adapters_train_on_one_gpu_by_default():
@@ -413,7 +418,7 @@ def test_repeats_average_the_rounds():
     ("changes", "message"),
     [
         (["trainer.eval_strategy=epoch"], "trainer.eval_strategy=epoch: only `steps` and `no` can be planned"),
-        (["evaluate=[cot_dev]"], "cot_dev: no such set; its name must end in one of _train, _test"),
+        (["evaluate=[cot_dev]"], "cot_dev: no such set; its name must be, or end in, one of train, test"),
         (["trainer.max_steps=0"], "set it to a number above 0"),
         (["lora={r: 4, target_modules: [nope]}"], r"lora.target_modules=\['nope'\]: no linear layer of the model"),
     ],

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.data.examples import EXAMPLES
 from autodata.reproduce import follow, needs, show
-from autodata.reproduce.costs import count_most_nodes, count_step_gpus, forecast
+from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
@@ -178,12 +178,68 @@ def test_an_ingest_that_is_not_finished_is_no_corpus(tmp_path):
 
 
 def test_one_corpus_cannot_stand_in_for_those_of_several_domains(tmp_path):
+    keys = "write corpus.cs=FOLDER corpus.legal=FOLDER corpus.science=FOLDER$"
     for folder in ("recipes/cs/documents", str(tmp_path / "corpus")):
         if folder.startswith("/"):
             ingest(Path(folder))
         assert graph("recipes/tables/table7.yaml", PAPER, f"corpus={folder}")
-        with pytest.raises(WrongCall, match=r"would stand in for .*; give the tables of each domain in a command of"):
+        with pytest.raises(WrongCall, match=f"would stand in for .*; {keys}"):
             graph("recipes/tables", PAPER, f"corpus={folder}")
+
+
+def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name in ("table3", "table7", "table11"):  # one of each domain
+        shutil.copy(f"recipes/tables/{name}.yaml", tmp_path / "tables")
+    tables = str(tmp_path / "tables")
+    ingest(tmp_path / "opinions")
+    folders = "recipes/cs/documents", str(tmp_path / "opinions"), "recipes/science/documents"
+    values = [f"corpus.{name}={folder}" for name, folder in zip(("cs", "legal", "science"), folders, strict=True)]
+    steps = graph(tables, PAPER, *values)
+    require_order(steps)
+    ingested = {s.target: s.recipe.path for s in steps if s.module == "autodata.corpora.ingest"}
+    assert ingested == {"runs/ingest/s2orc": folders[0], "runs/ingest/principia": folders[2]}
+    readers = [s.recipe for s in steps if s.module in ("autodata.generate", "autodata.meta.optimize")]
+    read = {recipe.domain.name: recipe.documents.path for recipe in readers}
+    assert read == {"cs": "runs/ingest/s2orc", "legal": folders[1], "science": "runs/ingest/principia"}
+    # The others keep the corpora that their recipes name.
+    steps = graph(tables, PAPER, values[0])
+    paths = {s.recipe.path for s in steps if s.module == "autodata.corpora.ingest"}
+    assert paths == {folders[0], "corpora/pile-of-law", "corpora/principia"}
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (["corpus.physics=recipes"], "corpus of physics; the domains of this table: cs$"),
+        (["corpus.legal=recipes"], "corpus of legal; the domains of this table: cs$"),
+        (["corpus.cs=/nowhere"], "corpus.cs=/nowhere: no such folder"),
+        (["corpus.cs="], "corpus.cs=: name a folder"),
+        (["corpus.=recipes"], "corpus.=recipes: write runs=FOLDER, corpus=FOLDER or corpus.DOMAIN=FOLDER"),
+        (["runs.cs=recipes"], "runs.cs=recipes: write runs=FOLDER"),
+        (["corpus.cs.path=recipes"], "corpus of cs.path"),
+        (["corpus=recipes", "corpus.cs=recipes"], "for each domain, or corpus alone"),
+    ],
+)
+def test_a_corpus_of_no_domain_of_the_table_is_refused(values, problem):
+    with pytest.raises(WrongCall, match=problem):
+        graph("recipes/tables/table1.yaml", PAPER, *values)
+
+
+def test_the_run_of_something_else_than_an_ingest_is_no_corpus(tmp_path):
+    with Run(str(tmp_path), "generate", Settings(), {}) as run:
+        run.start()
+        run.finish([])
+    for key in ("corpus", "corpus.cs"):
+        with pytest.raises(WrongCall, match="the run of a generate; name the folder of the corpus files"):
+            graph("recipes/tables/table1.yaml", PAPER, f"{key}={tmp_path}")
+
+
+def test_the_small_scale_has_one_domain():
+    steps = graph("recipes/tables/table1.yaml", "corpus.skills=recipes/cs/documents", scale="small")
+    assert steps[0].recipe.path == "recipes/cs/documents"
+    with pytest.raises(WrongCall, match=r"the domains of this table: skills$"):
+        graph("recipes/tables/table1.yaml", "corpus.cs=recipes/cs/documents", scale="small")
 
 
 @pytest.mark.parametrize("limit", ["documents.limit=0", "prbench.limit=0", "documents.limit=-1"])
@@ -195,15 +251,15 @@ def test_a_limit_of_nothing_is_refused(limit):
 @pytest.mark.parametrize("speed", ["kimi=1", "kimi=1,1,x", "kimi=nan,1,1", "nobody=1,1,1", "=1,1,1"])
 def test_a_speed_that_cannot_be_used_is_refused(speed):
     with pytest.raises(WrongCall, match="--speed"):
-        forecast(graph("recipes/tables/table1.yaml", PAPER), [speed])
+        forecast(graph("recipes/tables/table1.yaml", PAPER), Evidence([speed]))
 
 
 def test_a_forecast_says_what_it_assumes_of_steps_that_a_limit_of_documents_does_not_shorten():
     steps = graph("recipes/tables/table2.yaml", PAPER, "documents.limit=100")
     costs = forecast([find(steps, "autodata.training.grpo"), find(steps, "autodata.eval.run")])
     assert [cost.source for cost in costs.values()] == [
-        "priors.yaml, unmeasured, at trainer.max_steps=240",
-        "priors.yaml, unmeasured; problems: the paper's number, or the recipe's limit",
+        "priors.yaml, unmeasured, at trainer.max_steps=240; 200 watched problems assumed",
+        "priors.yaml, unmeasured; 200 problems assumed",
     ]
 
 
@@ -401,11 +457,66 @@ def test_a_job_waits_for_the_processes_of_the_one_before_it_that_was_cancelled(t
 
 
 def test_a_step_whose_servers_have_no_known_speed_has_tokens_and_no_time():
-    costs = forecast(graph("recipes/demo"))
+    costs = forecast(graph("recipes/demo", "models.endpoints.small.model=other"))
     cost = costs["generate runs/demo/agentic"]
     assert cost.tokens
     assert cost.seconds is cost.gpu_hours is None
     assert "the speed of small is not known" in cost.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_every_step_of_a_small_table_has_a_forecast_of_time_and_says_what_it_assumes(path):
+    costs = forecast(graph(str(path), scale="small"))
+    assert all(cost.seconds and cost.assumed for cost in costs.values())
+    steps = {name.partition(" ")[0]: cost.source for name, cost in costs.items()}
+    assert "; 24 documents assumed" in steps.get("generate", "; 24 documents assumed")
+    assert "; 1,000 questions assumed" in steps.get("question_types", "; 1,000 questions assumed")
+
+
+def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_path):
+    steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
+    finish(steps[1])
+    assert measure(steps[1]) is None  # a run that does not say it
+    path = Path(steps[1].target) / MANIFEST
+    ledger = {"challenger": {"calls": 3, "prompt_tokens": 20, "completion_tokens": 5}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"elapsed_s": 90.5, "ledger": ledger}))
+    costs = forecast(steps[:2], Evidence(finished=steps[1:2]))
+    assert costs[steps[1].name] == Cost("measured: this run", 0, 90.5, 25.0)
+    text = show.write_costs(make_record(tmp_path, steps[:2], costs, {steps[1].name}), Site())
+    assert "| 25 | 1 min 30 s | measured: this run |" in text
+    assert "| 1 min 00 s* | priors.yaml, unmeasured |" in text
+
+
+def test_steps_are_alike_if_they_train_or_ask_the_same_way():
+    steps = {s.name: s.recipe for s in graph("recipes/tables/table2.yaml", scale="small")}
+    base, cot, agentic = (steps[f"eval runs/small/eval_{name}"] for name in ("base", "cot", "agentic"))
+    assert is_alike(base, cot) and is_alike(cot, agentic)
+    assert is_alike(steps["grpo runs/small/grpo"], steps["grpo runs/small/grpo_cot"])
+    assert not is_alike(base, steps["grpo runs/small/grpo"])
+    assert not is_alike(base, replace(cot, evaluated=replace(cot.evaluated, endpoint="other")))
+    assert not is_alike(steps["generate runs/small/cot"], steps["generate runs/small/agentic"])
+
+
+def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
+    request = read_request(["recipes/tables/table1.yaml", f"runs={tmp_path}"], "small")
+    steps = build(request)
+    for is_assumed in (True, False):
+        costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, is_assumed) for step in steps}
+        record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
+        text = show.describe(request, steps, record, {})
+        count = len(steps)
+        assert f"To do in all: {8 * count}.0{mark} GPU-hours, {5 * count}{mark} tokens, 5 h 00 min{mark} on" in text
+        assert f"on at most 2{mark} nodes at a time" in text
+        assert f"Disk: {2 * count}{mark} GB" in text
+        record.write()
+        status = follow.write_standing(*follow.look(tmp_path))
+        assert f"| 1 h 00 min{mark} |" in status
+        assert f"{mark}, {8 * count}.0{mark} GPU-hours." in status
+        assert ("* assumed: it rests on" in text) == ("* assumed: it rests on" in status) == is_assumed
+    zero = Cost("x", 0, 60.0, 0.0, assumed=True)
+    text = show.write_costs(make_record(tmp_path, steps, dict.fromkeys(costs, zero), set()), Site())
+    assert "| 0.0 | 0 | 1 min 00 s* |" in text  # a step without a GPU has no GPU-hours, whatever is assumed
 
 
 def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
@@ -488,11 +599,14 @@ def test_a_models_file_is_not_read_at_small_scale_and_the_dry_run_says_so():
 def test_steps_without_models_have_a_forecast_and_a_corpus_that_is_here_is_measured(tmp_path):
     steps = graph("recipes/tables/table1.yaml", PAPER)
     costs = forecast([step for step in steps if step.module != "autodata.generate"])
-    assert all(cost.seconds and cost.source == "priors.yaml, unmeasured" for cost in costs.values())
+    assert all(cost.seconds and cost.assumed for cost in costs.values())
     assert costs["ingest runs/ingest/s2orc"].disk_gb == 225
+    assert costs.pop("ingest runs/ingest/s2orc").source == "priors.yaml, unmeasured; 225 GB of corpus assumed"
+    assert {cost.source for cost in costs.values()} == {"priors.yaml, unmeasured"}
     (tmp_path / "papers.jsonl").write_bytes(b"x" * 1_000_000)
     here = forecast(graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")[:1])
-    assert next(iter(here.values())).disk_gb == 0.001
+    (cost,) = here.values()
+    assert (cost.disk_gb, cost.source) == (0.001, "priors.yaml, unmeasured")
 
 
 def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
@@ -500,8 +614,9 @@ def test_without_the_speed_of_a_server_a_step_has_tokens_and_no_time():
     (cost,) = forecast([step for step in steps if step.module == "autodata.eval.question_types"]).values()
     assert (cost.seconds, cost.tokens) == (None, 6_000_000)
     assert "the speed of kimi is not known; give it with --speed kimi=" in cost.source
+    assert "; 1,000 questions assumed; " in cost.source
     record = Record(Path("x"), {"question_types q": StepRecord("autodata.eval.question_types", "q", (), cost)})
-    assert "| 8 | – | 6,000,000 | – |" in show.write_costs(record, Site())
+    assert "| 8 | – | 6,000,000* | – |" in show.write_costs(record, Site())
 
 
 def test_a_dry_run_of_local_steps_shows_the_commands_of_this_machine(tmp_path):

@@ -2,6 +2,9 @@
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -15,10 +18,10 @@ from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.local import StepFailed, make_command, run_all
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
-from autodata.reproduce.reproduce import run_here
-from autodata.reproduce.request import read_request
+from autodata.reproduce.reproduce import hold_alone, name_command, run_here
+from autodata.reproduce.request import Request, read_request
 from autodata.reproduce.sharing import SharedServers, is_shared
-from autodata.run.folder import hold
+from autodata.run.folder import hold, is_held
 from autodata.run.records import RunError
 from autodata.serving.vllm import ServerError
 
@@ -77,12 +80,66 @@ def test_a_step_that_fails_stops_the_others(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def test_two_of_these_commands_at_once_are_refused(tmp_path):
-    steps = [step(tmp_path, "a")]
-    record = record_of(tmp_path, steps)
-    with hold(record.folder), pytest.raises(RunError, match="another process works in it"):
-        run_all(steps, record)
-    assert not (tmp_path / "a").exists()
+# Takes the lock of a request and keeps it, as a command that looks at the runs or works on them.
+HOLDER = """
+import sys, time
+from autodata.reproduce.reproduce import hold_alone
+from autodata.reproduce.request import read_request
+arguments = ["recipes/tables/table1.yaml", "runs=" + sys.argv[1]]
+with hold_alone(read_request(arguments, "paper"), sys.argv[2] == "--local"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def request_of(folder: Path, table: str = "table1") -> Request:
+    return read_request([f"recipes/tables/{table}.yaml", f"runs={folder}"], "paper")
+
+
+def take(folder: Path, is_local: bool, table: str = "table1") -> str:
+    """Try to work on a table; return the error, or nothing."""
+    try:
+        with hold_alone(request_of(folder, table), is_local):
+            return ""
+    except RunError as problem:
+        return str(problem)
+
+
+def test_a_local_run_and_a_submission_keep_one_another_out(tmp_path):
+    for first in (True, False):
+        with hold_alone(request_of(tmp_path), first):
+            for second in (True, False):
+                assert f"another process works in it (process {os.getpid()} on " in take(tmp_path, second)
+    with pytest.raises(ZeroDivisionError), hold_alone(request_of(tmp_path), True):
+        raise ZeroDivisionError
+    assert not take(tmp_path, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--local", "--slurm"])
+def test_of_two_commands_at_once_the_second_is_told_who_works(tmp_path, monkeypatch, option):
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), option], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        for is_local in (True, False):
+            problem = take(tmp_path, is_local)
+            assert f"another process works in it (process {holder.pid} on {socket.gethostname()} since " in problem
+        # Table 2 needs runs of table 1: jobs of both are submitted one after the other; --local keeps only its own.
+        assert bool(take(tmp_path, False, "table2")) == (option == "--slurm")
+        assert is_held(request_of(tmp_path).folder) == (option == "--local")  # by which status knows a local run
+        holder.kill()
+    assert not take(tmp_path, True)
+    assert not take(tmp_path, False)
+
+
+def test_a_holder_is_named_in_short_and_a_run_has_no_name_in_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "x" * 999])
+    with hold(tmp_path, name_command()), pytest.raises(RunError, match=r": python xxx.*x\); wait for it") as caught:
+        hold(tmp_path)
+    assert len(str(caught.value)) < 500
+    with hold(tmp_path), pytest.raises(RunError, match="another process works in it; wait for it"):
+        hold(tmp_path)
+    assert (tmp_path / ".lock").read_bytes() == b""
 
 
 def test_a_ctrl_c_reaches_the_step_once_and_no_other_step_begins(tmp_path):

@@ -15,8 +15,16 @@ def estimate_ingest(recipe: IngestRecipe) -> float:
 
 def measure_corpus(recipe: IngestRecipe) -> float:
     """Measure the files of a corpus in GB; those that are not on this machine have the size in priors.yaml."""
-    here = [Path(folder) for folder in (recipe.path, recipe.papers) if folder and Path(folder).exists()]
-    return sum(map(_measure, here)) / 1e9 if here else PRIORS["ingest"][recipe.source]["gb"]
+    return sum(map(_measure, _find(recipe))) / 1e9 if is_here(recipe) else PRIORS["ingest"][recipe.source]["gb"]
+
+
+def is_here(recipe: IngestRecipe) -> bool:
+    """True if files of the corpus are on this machine."""
+    return bool(_find(recipe))
+
+
+def _find(recipe: IngestRecipe) -> list[Path]:
+    return [Path(folder) for folder in (recipe.path, recipe.papers) if folder and Path(folder).exists()]
 
 
 def _measure(path: Path) -> int:

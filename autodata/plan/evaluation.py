@@ -74,7 +74,7 @@ def plan_question_types(recipe: QuestionTypesRecipe, options: argparse.Namespace
     if options.like:
         raise RecipeError(f"--like {options.like}: no run says how long labels are; give speeds with --speed")
     count = options.documents or count_arm(recipe.dataset, recipe.arm, recipe.examples)
-    story = Story((((ask(recipe.models, Role.JUDGE),),),), 0, False)
+    story = Story((((ask(recipe, Role.JUDGE),),),), 0, False)
     name = recipe.models.judge.endpoint
     stations = build_stations({name: recipe.models.endpoints[name]}, options)
     queues = Queues([[story] * count], {Role.JUDGE: name}, stations, count)
@@ -101,8 +101,8 @@ def _stand_in(recipe: EvalRecipe, name: str, like: Path | None) -> Endpoint:
         return endpoint
     if like:
         return replace(endpoint, model=require_finished(str(like), "autodata.eval.run")["evaluated"]["model"])
-    is_on_gpu = endpoint.server and not endpoint.server.on_cpu
-    return replace(endpoint, model=PRIORS["trainee"]) if is_on_gpu else endpoint
+    device = "cpu" if endpoint.server and endpoint.server.on_cpu else "gpu"
+    return replace(endpoint, model=PRIORS["trainee"][device])
 
 
 def _draw_from_priors(recipe: EvalRecipe, sets: Mapping[str, Problems]) -> Draw:
@@ -110,13 +110,13 @@ def _draw_from_priors(recipe: EvalRecipe, sets: Mapping[str, Problems]) -> Draw:
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     budget = resolve_sampling(recipe.models.weak_solver.sampling, endpoint.sampling, Role.WEAK_SOLVER).max_tokens or 0
     drawn = lengths.assume(recipe.domain.name, budget)
-    solve = ask(recipe.models, Role.WEAK_SOLVER)
+    solve = ask(recipe, Role.WEAK_SOLVER)
     judges = PRIORS["domains"][recipe.domain.name]["judge"]
 
     def draw(name: str, rng: random.Random) -> Story:
         answer = replace(solve, completion=drawn.draw(rng))
         graded = _grade(recipe, round(sets[name].criteria))
-        judging = graded or tuple((ask(recipe.models, Role.JUDGE),) for _ in range(judges))
+        judging = graded or tuple((ask(recipe, Role.JUDGE),) for _ in range(judges))
         return _make_story(answer, judging)
 
     return draw

@@ -51,8 +51,11 @@ class GenerationPlan(QueuePlan):
 
 
 def count_documents(documents: Documents, domain: str) -> int:
-    """Count the documents of a corpus: those on this machine, else as many as priors.yaml has for the domain."""
-    if not Path(documents.path).exists() and (count := PRIORS["documents"].get(domain)):
+    """Count the documents of a corpus: those on this machine, else as many as priors.yaml has for the domain.
+
+    Raises RecipeError if there is neither a corpus, nor a prior, nor a limit.
+    """
+    if not Path(documents.path).exists() and (count := PRIORS["documents"].get(domain, documents.limit)):
         return min(count, documents.limit or count)
     return len(read_corpus(documents.path, documents.limit).documents)
 

@@ -115,9 +115,9 @@ class _Draw:
     def __init__(self, recipe: MetaRecipe, workload: Workload):
         self.recipe, self.workload = recipe, workload
         edits = (Role.ANALYSER, Role.EDITOR) if recipe.mutation == "edit" else ()
-        self._edit = tuple(ask(recipe.models, role) for role in edits)
+        self._edit = tuple(ask(recipe, role) for role in edits)
         has_check = recipe.models.quality_verifier and _find_prior(recipe).get("verify")
-        self._check: CallStage = ((ask(recipe.models, Role.QUALITY_VERIFIER),),) if has_check else ()
+        self._check: CallStage = ((ask(recipe, Role.QUALITY_VERIFIER),),) if has_check else ()
 
     def make(self, size: int | None, rng: random.Random) -> Story:
         return self._iterate(rng) if size is None else Story((_side_by_side(self._try(size, rng)),), 0, False)

@@ -90,6 +90,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--what-if", action="append", nargs="+", default=[], metavar="KEY=VALUE", help=change_help)
     repeats_help = "simulate N runs, which give the interval (default: 5)"
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help=repeats_help)
+    parser.set_defaults(runs=())  # finished runs that tell speeds; autodata.reproduce finds them
     options = parser.parse_intermixed_args(arguments)
     for key in ("documents", "gpus", "accepted", "repeats"):
         if (value := getattr(options, key)) is not None and value < 1:

@@ -33,9 +33,9 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
     if domain not in PRIORS["problems"]:
         raise RecipeError(f"{dataset}: no such data set, and its size is not known; make it with autodata.dataset")
     sizes, split = PRIORS["problems"][domain], name.rpartition("_")[2]
-    if split not in sizes:
-        raise RecipeError(f"{name}: no such set; its name must end in one of {', '.join(f'_{s}' for s in sizes)}")
-    return int(sizes[split])
+    if not {name, split} & {*sizes}:
+        raise RecipeError(f"{name}: no such set; its name must be, or end in, one of {', '.join(sizes)}")
+    return int(sizes.get(name) or sizes[split])
 
 
 def count_arm(dataset: str, arm: str, at_most: int) -> int:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from autodata.config import load
 from autodata.plan import speed
+from autodata.plan.server_speeds import choose
 from autodata.plan.simulation import SimulatedOutcome, Station, choose_split, count_held, share_gpu_seconds, simulate
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.workload import Story
@@ -193,12 +194,14 @@ def _tell_speed(station: Station) -> tuple[str, str]:
     """Write the speed of an endpoint, and where it comes from."""
     if station.speed is None:
         return DASH, "not known"
+    if not station.speed.step(1):  # calls of equal lengths cannot tell tokens from prompts
+        return "not told apart from prompts", station.speed.origin
     return f"{1 / station.speed.step(1):,.3g}, {1 / station.token_s:,.4g}", station.speed.origin
 
 
 def build_stations(endpoints: Mapping[str, Endpoint], options: argparse.Namespace) -> dict[str, Station]:
     """Make the station of each endpoint, with its speed if that is known. Raises SpeedError."""
-    speeds = speed.choose(endpoints, read_speeds(options.speed), options.like)
+    speeds = choose(endpoints, read_speeds(options.speed), options.like, options.runs)
     return {name: make_station(name, endpoint, speeds[name]) for name, endpoint in endpoints.items()}
 
 

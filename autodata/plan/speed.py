@@ -5,17 +5,17 @@ reads a prompt it does nothing else. If prompts are cached, a prompt that was re
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy
 
 from autodata.plan.workload import PRIORS
-from autodata.recipes.models import Endpoint
 from autodata.serving.journal import read_replies
 from autodata.types import WrongCall
 
+CHOSEN = "chosen, unmeasured"  # source of a speed that is in priors.yaml
 _MIN_CALLS = 50  # needed for a fit
 
 
@@ -53,7 +53,7 @@ def state(prefill: float, decode: float, concurrency: float, origin: str) -> Rep
 def assume(model: str) -> ReplicaSpeed | None:
     """Look up a model's speed in priors.yaml, which is not measured. None if it is not there."""
     numbers = PRIORS["speeds"].get(model)
-    return state(*numbers, origin="chosen, unmeasured") if numbers else None
+    return state(*numbers, origin=CHOSEN) if numbers else None
 
 
 def explain_unknown(name: str) -> str:
@@ -101,22 +101,3 @@ def require_used(stated: Iterable[str], names: Iterable[str]) -> None:
     """Raise SpeedError if a speed is stated for an endpoint that is not used."""
     if unknown := sorted(set(stated) - set(names)):
         raise SpeedError(f"--speed {unknown[0]}=…: the recipe uses no such endpoint; it uses {', '.join(names)}")
-
-
-def choose(
-    endpoints: Mapping[str, Endpoint], stated: Mapping[str, ReplicaSpeed], like: Path | None
-) -> dict[str, ReplicaSpeed | None]:
-    """Choose the speed of each endpoint: stated, else fitted to the run, else assumed, else unknown.
-
-    Raises SpeedError if a speed is stated for an endpoint that is not used.
-    """
-    require_used(stated, endpoints)
-
-    def find(name: str, endpoint: Endpoint) -> ReplicaSpeed | None:
-        if like and name not in stated and (fitted := fit_run(like, endpoint.model)):
-            return fitted
-        caches = bool(endpoint.server and endpoint.server.flags.get("enable-prefix-caching"))
-        chosen = stated.get(name) or assume(endpoint.model)
-        return chosen and replace(chosen, caches=caches)
-
-    return {name: find(name, endpoint) for name, endpoint in endpoints.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -141,14 +141,28 @@ def _share_out(
     return (tuple(tuple(size(c) for c in chain) for chain in stage) for stage in stages)
 
 
-def ask(models: Models, role: Role) -> Call:
+class Asking(Protocol):
+    """A recipe that asks models about texts of one domain."""
+
+    models: Models
+    domain: Any
+
+
+def expect_tokens(domain: str, role: Role) -> tuple[float, float]:
+    """Look up the tokens of a call, (prompt, completion): those of the domain, else those of all domains."""
+    prompt, completion = PRIORS["domains"].get(domain, {}).get("tokens", {}).get(role) or PRIORS["tokens"][role]
+    return prompt, completion
+
+
+def ask(recipe: Asking, role: Role) -> Call:
     """Make a call of a role with the tokens of priors.yaml, within its max_tokens. Raises RecipeError."""
+    models = recipe.models
     config = getattr(models, role)
     if config is None:
         advice = f"set models.{role}.endpoint, or append a file of recipes/models"
         raise RecipeError(f"the recipe names no model for {role}: {advice}")
     preset = models.endpoints[config.endpoint].sampling
-    prompt, completion = PRIORS["tokens"][role]
+    prompt, completion = expect_tokens(recipe.domain.name, role)
     return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
 
 
@@ -162,7 +176,7 @@ class _Calls:
         self.weak_first = recipe.domain.weak_first and recipe.arm != "cot"
 
     def ask(self, role: Role) -> Call:
-        return ask(self.recipe.models, role)
+        return ask(self.recipe, role)
 
     def once(self, role: Role, key: str) -> list[CallStage]:
         return [((self.ask(role),),)] * self.prior.get(key, 0)

@@ -4,21 +4,26 @@ import argparse
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.resources import Site
 from autodata.config import load
+from autodata.data.examples import EXAMPLES
 from autodata.eval.campaign import fit_replicas
-from autodata.plan.commands import estimate_command, estimate_ingest, measure_corpus
-from autodata.plan.evaluation import EvaluationPlan
+from autodata.plan.commands import estimate_command, estimate_ingest, is_here, measure_corpus
+from autodata.plan.evaluation import EvaluationPlan, QuestionTypesPlan
+from autodata.plan.generation import GenerationPlan
 from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
 from autodata.plan.problems import are_counted
 from autodata.plan.queues import QueuePlan, list_open, read_speeds
-from autodata.plan.speed import explain_unknown, require_used
+from autodata.plan.simulation import Station
+from autodata.plan.speed import CHOSEN, explain_unknown, require_used
 from autodata.plan.training.steps import STUDENT
 from autodata.plan.training.tables import TrainingPlan
 from autodata.plan.workload import PRIORS, UNMEASURED
@@ -26,8 +31,9 @@ from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import Cost, find_ends
-from autodata.serving.costs import count_gpus
+from autodata.reproduce.record import TABLES, VERIFY, Cost, find_ends
+from autodata.run.folder import read_manifest
+from autodata.serving.costs import LEDGER, count_gpus
 from autodata.types import UserError
 
 _SAME = ("run", "dataset", "arms", "label", "evaluated", "evaluate_dataset", "journal")  # keys that change no forecast
@@ -39,17 +45,41 @@ def count_nodes(cost: Cost, site: Site) -> int:
     return math.ceil(cost.gpus / site.gpus_per_node)
 
 
-def forecast(steps: Sequence[Step], speeds: Sequence[str] = ()) -> dict[str, Cost]:
+@dataclass(frozen=True)
+class Evidence:
+    """What a forecast may rest on beside priors.yaml."""
+
+    speeds: Sequence[str] = ()  # stated by the user
+    finished: Sequence[Step] = ()  # steps whose runs say what they took
+    runs: Sequence[Path] = ()  # finished runs whose calls say how fast servers are, the latest first
+
+
+def forecast(steps: Sequence[Step], evidence: Evidence = Evidence()) -> dict[str, Cost]:
     """Forecast every step. Two steps that differ only in their data are simulated once. Raises UserError."""
-    _check_speeds(steps, speeds)
+    _check_speeds(steps, evidence.speeds)
+    finished = {step.name for step in evidence.finished}
     known: dict[str, Cost] = {}
     costs = {}
     for step in steps:
+        if step.name in finished and (measured := measure(step)):
+            costs[step.name] = measured
+            continue
         key = _identify(step.recipe)
         if key not in known:
-            known[key] = _forecast_step(step, speeds)
+            known[key] = _forecast_step(step, evidence)
         costs[step.name] = known[key]
     return costs
+
+
+def measure(step: Step) -> Cost | None:
+    """Read what a finished step took; None if its run does not say it."""
+    manifest = read_manifest(Path(step.target)) if step.module not in (VERIFY, TABLES) else None
+    if not manifest or not isinstance(seconds := manifest.get("elapsed_s"), int | float):
+        return None
+    ledger = LEDGER.validate_python(manifest.get("ledger") or {})
+    counts = not isinstance(step.recipe, GrpoRecipe)  # a training's ledger has its judge alone
+    tokens = float(sum(cost.tokens for cost in ledger.values())) if counts else None
+    return Cost("measured: this run", count_step_gpus(step.recipe), float(seconds), tokens)
 
 
 def _check_speeds(steps: Sequence[Step], speeds: Sequence[str]) -> None:
@@ -69,44 +99,86 @@ def _identify(recipe: Any) -> str:
     return json.dumps([type(recipe).__name__, values], sort_keys=True, default=str)
 
 
-def _forecast_step(step: Step, speeds: Sequence[str]) -> Cost:
+def _forecast_step(step: Step, evidence: Evidence) -> Cost:
     if isinstance(step.recipe, IngestRecipe):
-        return Cost(UNMEASURED, 0, estimate_ingest(step.recipe), 0.0, measure_corpus(step.recipe))
+        size = measure_corpus(step.recipe)
+        source = UNMEASURED if is_here(step.recipe) else f"{UNMEASURED}; {size:,g} GB of corpus assumed"
+        return Cost(source, 0, estimate_ingest(step.recipe), 0.0, size, assumed=True)
     if seconds := estimate_command(step.module):
-        return Cost(UNMEASURED, 0, seconds, 0.0)
-    gpus = count_step_gpus(step.recipe)
+        return Cost(UNMEASURED, 0, seconds, 0.0, assumed=True)
     try:
-        plan = _plan(step, speeds)
+        plan = _plan(step, evidence)
     except UserError as problem:
-        return Cost(f"not planned: {problem}", gpus)
-    if isinstance(plan, TrainingPlan):
-        gpus = sum(plan.gpus.values())
-        source = f"{plan.origin}, at trainer.max_steps={plan.setting.recipe.trainer['max_steps']}"
-        return Cost(source, gpus, plan.course.seconds, plan.course.tokens, _count_disk(plan))
-    cost = _forecast_calls(plan)
-    is_assumed = isinstance(plan, EvaluationPlan) and not are_counted(step.recipe)
-    return (
-        replace(cost, source=f"{cost.source}; problems: the paper's number, or the recipe's limit")
-        if is_assumed
-        else cost
-    )
+        return Cost(f"not planned: {problem}", count_step_gpus(step.recipe))
+    return _forecast_training(plan) if isinstance(plan, TrainingPlan) else _forecast_calls(plan, step.recipe)
 
 
-def _forecast_calls(plan: QueuePlan) -> Cost:
+def _forecast_training(plan: TrainingPlan) -> Cost:
+    recipe = plan.setting.recipe
+    parts = [f"{plan.origin}, at trainer.max_steps={recipe.trainer['max_steps']}"]
+    if plan.setting.sizes and not (Path(recipe.watched_dataset) / EXAMPLES).exists():
+        parts.append(f"{sum(plan.setting.sizes.values()):,} watched problems assumed")
+    parts += _tell_speeds({n: s for n, s in plan.setting.stations.items() if n != STUDENT}, plan.origin)
+    seconds, tokens, is_assumed = plan.course.seconds, plan.course.tokens, plan.origin == UNMEASURED
+    return Cost("; ".join(parts), sum(plan.gpus.values()), seconds, tokens, _count_disk(plan), is_assumed)
+
+
+def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
     """Take tokens and time from a plan of calls; no time if the speed of a server is not known."""
     disk_gb = PRIORS["bytes_per_token"] * plan.sum(o.completion.total() for o in plan.outcomes) / 1e9
-    if unknown := list_open(plan.stations):
-        return Cost(f"{plan.origin}; {explain_unknown(unknown[0])}", plan.gpus, None, plan.tokens, disk_gb)
-    warning = plan.warn_of_limit() if isinstance(plan, MetaPlan) else ""
-    source = f"{plan.origin}; an iteration {warning}" if warning else plan.origin
-    seconds = fmean(plan.seconds)
-    busy = tuple((name, plan.utilisation(name) * seconds) for name in sorted(plan.stations))
-    return Cost(source, plan.gpus, seconds, plan.tokens, disk_gb, busy)
+    unknown, uncounted = list_open(plan.stations), _tell_uncounted(plan, recipe)
+    parts = [plan.origin, *uncounted, *_tell_speeds(plan.stations, plan.origin), *map(explain_unknown, unknown)]
+    if warning := plan.warn_of_limit() if isinstance(plan, MetaPlan) else "":
+        parts.append(f"an iteration {warning}")
+    chosen = [station for station in plan.stations.values() if station.speed and station.speed.origin == CHOSEN]
+    is_assumed = bool(plan.origin == UNMEASURED or uncounted or chosen)
+    seconds = None if unknown else fmean(plan.seconds)
+    busy = () if unknown else tuple((name, plan.utilisation(name) * seconds) for name in sorted(plan.stations))
+    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, is_assumed, busy)
 
 
-def _plan(step: Step, speeds: Sequence[str]) -> Plan:
+def _tell_uncounted(plan: QueuePlan, recipe: Any) -> list[str]:
+    """Say which number of documents or problems is assumed, because the data are not here yet."""
+    if isinstance(plan, GenerationPlan) and not Path(recipe.documents.path).exists():
+        return [f"{plan.total * recipe.documents.per_group:,} documents assumed"]
+    if isinstance(plan, EvaluationPlan) and not are_counted(recipe):
+        return [f"{sum(problems.count for problems in plan.sets.values()):,} problems assumed"]
+    if isinstance(plan, QuestionTypesPlan) and not (Path(recipe.dataset) / EXAMPLES).exists():
+        return [f"{plan.total:,} questions assumed"]
+    return []
+
+
+def _tell_speeds(stations: Mapping[str, Station], origin: str) -> list[str]:
+    """Say where the speeds of servers come from, unless `origin` says it already."""
+    known = {name: station.speed.origin for name, station in stations.items() if station.speed}
+    return [f"speed of {name}: {source}" for name, source in known.items() if (source, origin) != (CHOSEN, UNMEASURED)]
+
+
+def _plan(step: Step, evidence: Evidence) -> Plan:
+    """Plan a step like a finished one of its kind, if that can be; else from priors.yaml. Raises UserError."""
+    for other in evidence.finished:
+        if is_alike(step.recipe, other.recipe):
+            with suppress(UserError):  # it has another arm, or too little in it
+                return _plan_like(step, _make_options(step, evidence, Path(other.target)))
+    return _plan_like(step, _make_options(step, evidence, None))
+
+
+def is_alike(recipe: Any, other: Any) -> bool:
+    """True if a run of another step says how long the answers of this one are: trained weights are as fast."""
+    if type(recipe) is not type(other) or not isinstance(recipe, EvalRecipe | GrpoRecipe):
+        return False
+    keys = ("domain", "evaluated.endpoint", "evaluated.sampling", "model", "trainer")
+    return all(_select(recipe, key) == _select(other, key) for key in keys)
+
+
+def _select(recipe: Any, key: str) -> Any:
+    for name in key.split("."):
+        recipe = getattr(recipe, name, None)
+    return recipe
+
+
+def _plan_like(step: Step, options: argparse.Namespace) -> Plan:
     """Plan a step; an evaluation with as many replicas as slurm/eval.sh gives it. Raises UserError."""
-    options = _make_options(step, speeds)
     plan = make_plan(step.recipe, options)
     if isinstance(plan, EvaluationPlan) and (fitting := fit_replicas(step.recipe, plan.total)):
         values = [f"{key}={value}" for key, value in fitting.items()]
@@ -114,11 +186,11 @@ def _plan(step: Step, speeds: Sequence[str]) -> Plan:
     return plan
 
 
-def _make_options(step: Step, speeds: Sequence[str]) -> argparse.Namespace:
+def _make_options(step: Step, evidence: Evidence, like: Path | None) -> argparse.Namespace:
     """Make the options of `autodata.plan` for a step, with only the speeds of the endpoints that it uses."""
     used = {*step.recipe.models.endpoints, STUDENT if isinstance(step.recipe, GrpoRecipe) else ""}
-    fitting = [text for text in speeds if text.partition("=")[0] in used]
-    values = {"like": None, "gpus": None, "accepted": None, "repeats": 1, "documents": None}
+    fitting = [text for text in evidence.speeds if text.partition("=")[0] in used]
+    values = {"like": like, "runs": evidence.runs, "gpus": None, "accepted": None, "repeats": 1, "documents": None}
     return argparse.Namespace(recipe=list(step.arguments), speed=fitting, **values)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.reproduce.finished import find_finished
-from autodata.reproduce.record import TABLES, VERIFY, Record, StepRecord, find_ends, read_record
+from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, find_ends, mark, read_record
 from autodata.run.folder import is_held
 from autodata.run.snapshot import describe, read_snapshot
 from autodata.stats.writing import DASH, write_duration, write_table
@@ -107,8 +107,8 @@ def write_standing(record: Record, standings: Sequence[Standing]) -> str:
     """Write a row for each step, then the forecast for what is not finished."""
     rows: list[Sequence[object]] = [("", "step", "state", "job", "forecast", "")]
     for number, standing in enumerate(standings, 1):
-        seconds = record.steps[standing.name].cost.seconds
-        forecast = DASH if seconds is None else write_duration(seconds)
+        cost = record.steps[standing.name].cost
+        forecast = cost.write(cost.seconds, write_duration)
         rows.append((number, standing.name, standing.state, standing.job or DASH, forecast, standing.detail))
     return "\n\n".join([write_table(rows), *_forecast(record, standings)])
 
@@ -119,6 +119,8 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
         yield "Everything is finished."
         return
     yield _sum_up(left)
+    if any(entry.cost.assumed for entry in record.steps.values()):
+        yield LEGEND
     if dead := [standing.name for standing in standings if standing.state == "died"]:
         yield f"Died: {', '.join(dead)}. Repair the cause and give the same command of slurm/reproduce.sh again."
 
@@ -128,7 +130,9 @@ def _sum_up(left: Sequence[StepRecord]) -> str:
     unknown = sum(cost.seconds is None for cost in costs.values())
     if unknown == len(left):
         return "No step that is left has a forecast."
+    is_assumed = any(cost.assumed for cost in costs.values())
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
-    duration = write_duration(max(find_ends(left, costs).values()))
+    gpu_hours = mark(f"{hours:,.1f}", is_assumed and hours > 0)
+    duration = mark(write_duration(max(find_ends(left, costs).values())), is_assumed)
     without = f"; {unknown} of {len(left)} steps have no forecast of time" if unknown else ""
-    return f"Left by the forecast, running steps counted whole: {duration}, {hours:,.1f} GPU-hours{without}."
+    return f"Left by the forecast, running steps counted whole: {duration}, {gpu_hours} GPU-hours{without}."

@@ -22,7 +22,7 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
-from autodata.reproduce.request import RUNS, Request, has_keys
+from autodata.reproduce.request import CORPUS, RUNS, Request, has_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
 
@@ -67,22 +67,8 @@ def build(request: Request) -> list[Step]:
     if unused := next((a for a in (*request.files, *request.values) if a not in graph.used), None):
         kinds = sorted({step.module for step in graph.steps.values()})
         raise WrongCall(f"{unused}: no step has a key of this name; the steps are of {', '.join(kinds)}")
-    _check_corpus(request.corpus, graph.replaced)
+    graph.check_corpora()
     return list(graph.steps.values())
-
-
-def _check_corpus(corpus: str | None, replaced: set[str]) -> None:
-    """Raise WrongCall unless the corpus stands in for exactly one. `replaced`: what would be read without it."""
-    if corpus and not replaced:
-        raise WrongCall(f"corpus={corpus}: no step of this table reads a corpus")
-    if len(replaced) > 1:
-        advice = "give the tables of each domain in a command of their own, each with its corpus"
-        raise WrongCall(f"corpus={corpus}: would stand in for {', '.join(sorted(replaced))}; {advice}")
-    if corpus and not Path(corpus).exists():
-        raise WrongCall(f"corpus={corpus}: no such folder; name that of the corpus files, or the run of an ingest")
-    manifest = read_manifest(Path(corpus)) if corpus else None
-    if manifest and not manifest.get("finished"):
-        raise WrongCall(f"corpus={corpus}: not finished; run python -m autodata.corpora.ingest again")
 
 
 class _Graph:
@@ -91,7 +77,8 @@ class _Graph:
     def __init__(self, request: Request):
         self.steps: dict[str, Step] = {}
         self.used: set[str] = set()
-        self.replaced: set[str] = set()  # the corpora in whose place the steps read that of the request
+        self._domains: dict[str, str] = {}  # documents → the domain whose steps read them
+        self._replaced: dict[str, set[str]] = defaultdict(set)  # key of a corpus → what would be read without it
         self._request = request
         self._makers = find_makers([REPO / "recipes", *(table.parent for table in request.tables)])
         self._ends: dict[str, str] = {}  # run folder → the step after which it can be read
@@ -137,11 +124,10 @@ class _Graph:
         if schema not in COMMANDS:
             raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
         given = self._choose_arguments(schema)
-        corpus = self._choose_corpus(schema)
+        recipe = load(schema, [name, *given])
+        corpus = self._choose_corpus(recipe)
         arguments = [name, *given, *corpus]
-        recipe = load(schema, arguments)
-        if corpus:
-            self.replaced.add(_name_corpus(load(schema, [name, *given])))
+        recipe = load(schema, arguments) if corpus else recipe
         if isinstance(recipe, GenerateRecipe):
             check_recipe(recipe)  # not only when its job has loaded its servers
         fixed = {text.partition("=")[0] for text in (*corpus, *self._list_fixed())}  # read where the user says
@@ -159,15 +145,34 @@ class _Graph:
         self.used.update(chosen)
         return chosen
 
-    def _choose_corpus(self, schema: type) -> list[str]:
-        corpus = self._request.corpus
-        if corpus is None:
+    def _choose_corpus(self, recipe: Any) -> list[str]:
+        """Choose what a step reads in place of the corpus, or the documents, that its recipe names."""
+        if isinstance(recipe, GenerateRecipe | MetaRecipe):
+            domain = self._domains[recipe.documents.path] = recipe.domain.name
+        elif isinstance(recipe, IngestRecipe):  # it has no domain of its own; its reader was added before it
+            domain = self._domains.get(recipe.run, "")
+        else:
             return []
-        is_ingested = (read_manifest(Path(corpus)) or {}).get("inputs", {}).get("kind") == "ingest"
-        key = "documents.path" if is_ingested else "path"
-        if schema not in ((GenerateRecipe, MetaRecipe) if is_ingested else (IngestRecipe,)):
+        key = self._request.find_corpus(domain)
+        folder = self._request.corpora.get(key or "", "")
+        if not key or _is_ingested(folder) == isinstance(recipe, IngestRecipe):
             return []
-        return [f"{key}={corpus}"]
+        self._replaced[key].add(_name_corpus(recipe))
+        return [f"{'path' if isinstance(recipe, IngestRecipe) else 'documents.path'}={folder}"]
+
+    def check_corpora(self) -> None:
+        """Raise WrongCall unless each corpus of the request is there and stands in for exactly one of the recipes'."""
+        for key, folder in self._request.corpora.items():
+            given, domains, domain = f"{key}={folder}", sorted({*self._domains.values()}), key.partition(".")[2]
+            if not (names := sorted(self._replaced[key])):
+                others = f" of {domain}; the domains of this table: {', '.join(domains)}" if domain else ""
+                raise WrongCall(f"{given}: no step of this table reads a corpus{others}")
+            if len(names) > 1:
+                keys = " ".join(f"{CORPUS}.{name}=FOLDER" for name in domains)
+                is_one = domain or len(domains) == 1
+                advice = "give the tables of each corpus in a command of their own" if is_one else f"write {keys}"
+                raise WrongCall(f"{given}: would stand in for {', '.join(names)}; {advice}")
+            _require_corpus(given, Path(folder))
 
     def _list_fixed(self) -> tuple[str, ...]:
         """List the values that name what is there already: all runs that the steps make lie elsewhere."""
@@ -185,6 +190,22 @@ class _Graph:
             moved = _move(value, self._request)
             if moved != value:
                 yield key, moved if isinstance(moved, str) else json.dumps(moved, ensure_ascii=False)
+
+
+def _is_ingested(folder: str) -> bool:
+    return (read_manifest(Path(folder)) or {}).get("inputs", {}).get("kind") == "ingest"
+
+
+def _require_corpus(given: str, folder: Path) -> None:
+    """Raise WrongCall unless a folder exists, and is no run other than that of a finished ingest."""
+    if not folder.exists():
+        raise WrongCall(f"{given}: no such folder; name that of the corpus files, or the run of an ingest")
+    manifest = read_manifest(folder) or {}
+    kind = manifest.get("inputs", {}).get("kind", "ingest")
+    if kind != "ingest":
+        raise WrongCall(f"{given}: the run of a {kind}; name the folder of the corpus files, or the run of an ingest")
+    if manifest and not manifest.get("finished"):
+        raise WrongCall(f"{given}: not finished; run python -m autodata.corpora.ingest again")
 
 
 def _name_corpus(recipe: IngestRecipe | GenerateRecipe | MetaRecipe) -> str:

@@ -16,7 +16,6 @@ from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Record
 from autodata.reproduce.sharing import SharedServers
 from autodata.reproduce.slurm.jobs import choose_accelerate
-from autodata.run.folder import hold
 from autodata.serving.vllm import die_with_parent
 from autodata.stats.writing import write_duration
 from autodata.types import UserError
@@ -27,13 +26,13 @@ class StepFailed(UserError):
 
 
 def run_all(steps: Sequence[Step], record: Record) -> None:
-    """Run every unfinished step, in order. Raises StepFailed, ServerError, RunError.
+    """Run every unfinished step, in order. Raises StepFailed, ServerError.
 
-    The folder of the record is locked meanwhile, so that `autodata.status` knows that its first unfinished step runs.
+    The caller holds the folder of the record, by which `autodata.status` knows that its first unfinished step runs.
     """
     start, finished = time.monotonic(), find_finished(steps)
     todo = [step for step in steps if step.name not in finished]
-    with hold(record.folder), closing(SharedServers(record.folder)) as servers:
+    with closing(SharedServers(record.folder)) as servers:
         _forget_jobs(record).write()
         for step in steps:
             if step.name in finished:

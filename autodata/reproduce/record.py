@@ -1,7 +1,7 @@
 """Keeps the graph of a request in its folder: the steps, their forecasts and the numbers of their jobs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -9,14 +9,22 @@ from typing import Protocol
 from pydantic import TypeAdapter, ValidationError
 
 from autodata.run.records import RunError, read_json, write_file
+from autodata.stats.writing import DASH
 
 STEPS = "steps.json"
+MARK = "*"
+LEGEND = f"{MARK} assumed: it rests on numbers of autodata/plan/priors.yaml, and not on a measurement of these steps."
 VERIFY, TABLES = "autodata.verify", "autodata.eval.tables"  # the two commands that make no run folder
 
 
 def name_step(module: str, target: str) -> str:
     """Name a step by the last word of its command and by what it makes: `generate runs/cs/agentic`."""
     return f"{module.removesuffix('.run').rpartition('.')[2]} {target}"
+
+
+def mark(text: str, is_assumed: bool) -> str:
+    """Mark a number that rests on assumptions."""
+    return f"{text}{MARK}" if is_assumed else text
 
 
 class Node(Protocol):
@@ -48,11 +56,16 @@ class Cost:
     seconds: float | None = None
     tokens: float | None = None
     disk_gb: float = 0.0
+    assumed: bool = False  # a number rests on priors.yaml
     busy: tuple[tuple[str, float], ...] = ()  # for how many seconds each server works, by its endpoint
 
     @property
     def gpu_hours(self) -> float | None:
         return None if self.seconds is None else self.gpus * self.seconds / 3600
+
+    def write(self, value: float | None, text: Callable[[float], str]) -> str:
+        """Write one of the numbers, marked if it is assumed; 0 never is, because there is nothing to count."""
+        return DASH if value is None else mark(text(value), self.assumed and bool(value))
 
 
 @dataclass(frozen=True)

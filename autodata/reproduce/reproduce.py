@@ -5,16 +5,24 @@
     python -m autodata.reproduce recipes/tables/table2.yaml --scale small --local
 
 TABLE is a table's recipe, or a folder of them. On a cluster, call slurm/reproduce.sh with the same arguments. The same
-command again skips what is finished, keeps the jobs that wait or run, and submits the others.
+command again skips what is finished, keeps the jobs that wait or run, and submits the others. corpus=FOLDER names
+corpus files or the run of a finished ingest; for the tables of several domains, write corpus.cs=… corpus.legal=….
 """
 
+import os
+import shlex
 import signal
-from collections.abc import Mapping, Sequence
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from autodata import command
 from autodata.doctor.environment import read_site
+from autodata.plan.server_speeds import find_measured
 from autodata.reproduce import local, show
-from autodata.reproduce.costs import forecast
+from autodata.reproduce.costs import Evidence, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.record import Cost, Record, make_record
@@ -22,7 +30,12 @@ from autodata.reproduce.request import SCALES, Request, read_request
 from autodata.reproduce.slurm.jobs import submit_all
 from autodata.reproduce.slurm.joint import join
 from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
+from autodata.run.folder import hold, tell_time
 from autodata.types import WrongCall
+
+Costs = Mapping[str, Cost]
+_COMMAND_CHARS = 200  # of the command line of a process that works in a folder
+_SUBMISSION = ".submission"  # beside the folders of the tables
 
 
 @command.report_errors()
@@ -39,37 +52,79 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     request = read_request(options.table, options.scale)
     steps = build(request)
-    require_same(steps)
-    if request.ignored and not options.dry_run:
-        print(request.explain_ignored(), flush=True)
-    finished = find_finished(steps)
-    costs = forecast(steps, options.speed)
-    if not options.local:
-        run_on_cluster(request, steps, costs, finished, options.dry_run)
-        return
-    record = make_record(request.folder, steps, costs, finished)
     if options.dry_run:
-        print(show.describe_here(request, steps, record, read_site()))
-    else:
-        run_here(steps, record)
-
-
-def run_on_cluster(
-    request: Request, steps: Sequence[Step], costs: Mapping[str, Cost], finished: set[str], is_dry: bool
-) -> None:
-    """Submit the jobs of all steps, or describe them. Raises WrongCall, SlurmError."""
-    site = read_site()
-    room = Room.read(site, request.folder)
-    steps, costs = join(steps, finished, costs, room)
-    steps = keep_apart(steps, finished, costs, room)
-    record, problem = make_record(request.folder, steps, costs, finished), find_too_large(steps, finished, costs, room)
-    if is_dry:
-        print(show.describe(request, steps, record, site, f"{room.describe()} {problem}".strip()))
+        finished, costs = look_at(request, steps, options.speed)
+        describe = describe_here if options.local else describe_jobs
+        print(describe(request, steps, finished, costs))
         return
-    if problem:
+    with hold_alone(request, options.local):
+        if request.ignored:
+            print(request.explain_ignored(), flush=True)
+        finished, costs = look_at(request, steps, options.speed)
+        if options.local:
+            run_here(steps, make_record(request.folder, steps, costs, finished))
+        else:
+            submit(request, steps, finished, costs)
+
+
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Costs]:
+    """Look at what is finished, and forecast the rest. Raises UserError."""
+    require_same(steps)
+    finished = find_finished(steps)
+    made = [step for step in steps if step.name in finished]
+    return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
+
+
+def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+    return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
+
+
+def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+    room = Room.read(read_site(), request.folder)
+    steps, costs = arrange(steps, finished, costs, room)
+    record = make_record(request.folder, steps, costs, finished)
+    notes = f"{room.describe()} {find_too_large(steps, finished, costs, room)}"
+    return show.describe(request, steps, record, read_site(), notes.strip())
+
+
+def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> None:
+    """Submit the jobs of all steps that are not finished. Raises WrongCall, SlurmError."""
+    room = Room.read(read_site(), request.folder)
+    steps, costs = arrange(steps, finished, costs, room)
+    if problem := find_too_large(steps, finished, costs, room):
         raise WrongCall(problem)
-    submit_all(steps, record, room.list_jobs())
+    submit_all(steps, make_record(request.folder, steps, costs, finished), room.list_jobs())
     print(f"to follow the jobs: python -m autodata.status {request.folder}")
+
+
+def arrange(steps: Sequence[Step], finished: set[str], costs: Costs, room: Room) -> tuple[Sequence[Step], Costs]:
+    """Decide which steps share a job, and which jobs wait for room."""
+    steps, costs = join(steps, finished, costs, room)
+    return keep_apart(steps, finished, costs, room), costs
+
+
+@contextmanager
+def hold_alone(request: Request, is_local: bool) -> Iterator[None]:
+    """Keep other calls of this command out while this one looks at the runs and submits their jobs, or runs the steps.
+
+    Tables share runs, so only one call at a time may submit jobs of the same `runs`. A --local run keeps the folder of
+    its own table for as long as it works. Raises RunError, which names the command that works there.
+    """
+    holder = name_command()
+    with hold(request.folder.parent / _SUBMISSION, holder):
+        own = hold(request.folder, holder)
+        if not is_local:
+            own.close()  # no --local works here, and none can begin; autodata.status knows one by this lock
+            yield
+            return
+    with own:
+        yield
+
+
+def name_command() -> str:
+    """Name this process for others that want its folder."""
+    command = shlex.join(sys.orig_argv)[:_COMMAND_CHARS]
+    return f"process {os.getpid()} on {socket.gethostname()} since {tell_time()}: {command}"
 
 
 def run_here(steps: Sequence[Step], record: Record) -> None:

@@ -1,7 +1,7 @@
 """Reads what is to be reproduced: tables, the files and values that go to their steps, and the scale."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
@@ -14,7 +14,7 @@ from autodata.types import WrongCall
 RUNS = "runs"  # folder in which the committed recipes put their runs
 SCALES = ("paper", "small")
 _SMALL = Path("recipes/scale/small")
-_OWN = ("corpus", "runs")  # keys that are the command's own; all others go to the steps
+CORPUS, _RUNS = "corpus", "runs"  # keys that are the command's own; all others go to the steps
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Request:
     name: str  # of the folder below `runs` in which the graph and the numbers of its jobs are kept
     files: tuple[str, ...] = ()  # a file of recipes/models and the like; each goes to the steps that have its keys
     values: tuple[str, ...] = ()  # key=value, likewise
-    corpus: str | None = None  # folder of the corpus files, or the run of a finished ingest
+    corpora: Mapping[str, str] = field(default_factory=dict)  # `corpus` or `corpus.DOMAIN` → folder
     runs: str = RUNS  # folder of all runs, in place of `runs`
     ignored: tuple[str, ...] = ()  # files that the small scale does not read
 
@@ -35,6 +35,10 @@ class Request:
     @property
     def folder(self) -> Path:
         return Path(self.runs) / "reproduce" / self.name
+
+    def find_corpus(self, domain: str) -> str | None:
+        """Find the key that names the corpus of a domain; None if the recipes name it."""
+        return next((key for key in (f"{CORPUS}.{domain}", CORPUS) if key in self.corpora), None)
 
     def move(self, value: str) -> str:
         """Move a path of a run folder to where this request keeps its runs; leave any other text as it is."""
@@ -50,16 +54,34 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
     files, values = [a for a in others if "=" not in a], [a for a in others if "=" in a]
     if wrong := next((name for name in files if not name.endswith(".yaml")), None):
         raise WrongCall(f"{wrong!r} is neither a .yaml file nor of the form key=value")
-    own = {key: value for key, _, value in (text.partition("=") for text in values) if key in _OWN}
-    if empty := next((key for key, value in own.items() if not value), None):
-        raise WrongCall(f"{empty}=: name a folder")
-    steps = tuple(text for text in values if text.partition("=")[0] not in _OWN)
+    steps = tuple(text for text in values if not _is_own(text))
     _require_shared(steps)
+    own = _read_own([text for text in values if _is_own(text)])
+    runs = own.pop(_RUNS, RUNS)
     tables = _find_tables(Path(table), scale)
     name = Path(table).stem + ("_small" if scale == "small" else "")
     if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
-        return Request(tables, name, (), steps, ignored=tuple(files), **own)
-    return Request(tables, name, tuple(files), steps, **own)
+        return Request(tables, name, (), steps, own, runs, ignored=tuple(files))
+    return Request(tables, name, tuple(files), steps, own, runs)
+
+
+def _is_own(text: str) -> bool:
+    """True for a value that is the command's own and goes to no step as it is."""
+    return text.partition("=")[0].partition(".")[0] in (CORPUS, _RUNS)
+
+
+def _read_own(texts: Sequence[str]) -> dict[str, str]:
+    """Read the values that are the command's own, by their keys. Raises WrongCall."""
+    own = {key: value for key, _, value in (text.partition("=") for text in texts)}
+    for key, value in own.items():
+        name, _, domain = key.partition(".")
+        if key.endswith(".") or (domain and name == _RUNS):
+            raise WrongCall(f"{key}={value}: write runs=FOLDER, corpus=FOLDER or corpus.DOMAIN=FOLDER")
+        if not value:
+            raise WrongCall(f"{key}=: name a folder")
+    if CORPUS in own and len({*own} - {CORPUS, _RUNS}):
+        raise WrongCall(f"{CORPUS}={own[CORPUS]}: write {CORPUS}.DOMAIN=FOLDER for each domain, or {CORPUS} alone")
+    return own
 
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:

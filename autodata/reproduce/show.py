@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autodata.cluster.resources import Site
-from autodata.plan.workload import UNMEASURED
 from autodata.reproduce import local, needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import Cost, Record, find_ends
+from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
 from autodata.reproduce.request import Request
 from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command
 from autodata.stats.writing import DASH, write_duration, write_table
@@ -25,7 +24,8 @@ def describe(
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
     nodes = count_most_nodes(waiting, costs, site)
-    place = f"on at most {nodes} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
+    most = mark(str(nodes), any(cost.assumed for cost in costs.values()))  # what runs at once follows from the times
+    place = f"on at most {most} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
     seconds = max(find_ends(waiting, costs).values(), default=0.0)
     problems = needs.find_site_problems(environment)
     return "\n\n".join(
@@ -79,14 +79,10 @@ def write_costs(record: Record, site: Site) -> str:
 
 
 def _write_cost(cost: Cost, site: Site) -> tuple[str, ...]:
-    hours, tokens = _write(cost.gpu_hours, ",.1f"), _write(cost.tokens, ",.0f")
-    seconds = DASH if cost.seconds is None else write_duration(cost.seconds)
+    hours, tokens = cost.write(cost.gpu_hours, "{:,.1f}".format), cost.write(cost.tokens, "{:,.0f}".format)
+    seconds = cost.write(cost.seconds, write_duration)
     nodes = str(count_nodes(cost, site) or "a part")
     return nodes, str(cost.gpus), hours, tokens, seconds, cost.source
-
-
-def _write(value: float | None, form: str) -> str:
-    return DASH if value is None else format(value, form)
 
 
 def _sum_up(costs: Mapping[str, Cost], seconds: float, place: str) -> Iterator[str]:
@@ -97,15 +93,15 @@ def _sum_up(costs: Mapping[str, Cost], seconds: float, place: str) -> Iterator[s
     unknown = [name for name, cost in costs.items() if cost.seconds is None]
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
     tokens = sum(cost.tokens or 0.0 for cost in costs.values())
+    is_assumed = any(cost.assumed for cost in costs.values())
+    amounts = ((f"{hours:,.1f}", hours), (f"{tokens:,.0f}", tokens), (write_duration(seconds), seconds))
+    gpu_hours, count, duration = (mark(text, is_assumed and value > 0) for text, value in amounts)
     yield (
-        f"To do in all: {hours:,.1f} GPU-hours, {tokens:,.0f} tokens, {write_duration(seconds)}{_write_days(seconds)} "
+        f"To do in all: {gpu_hours} GPU-hours, {count} tokens, {duration}{_write_days(seconds)} "
         f"{place}{_leave_out(unknown, len(costs))}."
     )
-    if any(UNMEASURED in cost.source for cost in costs.values()):
-        yield (
-            "Forecasts from priors.yaml are assumptions: no speed and no length was measured. "
-            "--speed ENDPOINT=PREFILL,DECODE,CONCURRENCY states a measured speed."
-        )
+    if is_assumed:
+        yield f"{LEGEND} --speed ENDPOINT=PREFILL,DECODE,CONCURRENCY states a measured speed."
 
 
 def _write_days(seconds: float) -> str:
@@ -126,9 +122,9 @@ def _list_needs(waiting: Sequence[Step], costs: Mapping[str, Cost], environment:
         yield "\n".join(["Weights to fetch beforehand, on a machine with a connection:", *lines])
     yield from _list("Data to fetch beforehand (docs/reproduce.md says how):", needs.list_missing_data(waiting))
     yield from _list("Keys of providers to set:", needs.list_missing_keys(waiting, environment))
-    disk = needs.count_disk(weights, costs)
+    disk = mark(f"{needs.count_disk(weights, costs):,.0f}", any(cost.assumed for cost in costs.values()))
     yield (
-        f"Disk: {disk:,.0f} GB for weights, downloaded corpora, replies, models and checkpoints; "
+        f"Disk: {disk} GB for weights, downloaded corpora, replies, models and checkpoints; "
         "logs, and the documents that an ingest keeps, come on top."
     )
 

@@ -257,16 +257,26 @@ def is_held(folder: Path) -> bool | None:
     return False
 
 
-def hold(folder: Path) -> IO[str]:
-    """Lock a folder, which is made if need be, until the returned file is closed. Raises RunError."""
+def hold(folder: Path, holder: str = "") -> IO[str]:
+    """Lock a folder, which is made if need be, until the returned file is closed or its process has ended.
+
+    Raises RunError, which names the `holder` if it gave a name. A run gives none: files of its folder are published.
+    """
     with name_file_in_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = (folder / ".lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.close()
-        raise RunError(f"{folder}: another process works in it; wait for it, or name another run folder") from None
+        with lock:
+            lock.seek(0)
+            other = f" ({text})" if (text := lock.read()) else ""
+        advice = "wait for it, or name another run folder"
+        raise RunError(f"{folder}: another process works in it{other}; {advice}") from None
+    with name_file_in_errors(folder):
+        lock.truncate(0)
+        lock.write(holder)
+        lock.flush()
     return lock
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from autodata.config import RecipeError
 from autodata.plan.training.memory import read_size
-from autodata.plan.training.steps import Round, Setting
+from autodata.plan.training.steps import Round, Setting, choose_device
 from autodata.plan.workload import PRIORS
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import read_sizes
@@ -110,5 +110,5 @@ def _list_around(setting: Setting, look: float, probe: float) -> list[Part]:
     return [
         Part(EVALUATION, "evaluation", look, count_evaluations(recipe)),
         Part(REST, "checkpoints", saved / PRIORS["disk_gb_s"] / 1e9, saves),
-        Part(REST, "start and probe", PRIORS["start_s"] + probe, 1),
+        Part(REST, "start and probe", choose_device(recipe)["start_s"] + probe, 1),
     ]

@@ -5,21 +5,23 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from autodata.config import RecipeError
 from autodata.plan import lengths, speed
 from autodata.plan.lengths import Lengths
 from autodata.plan.problems import count_examples, count_trained
 from autodata.plan.queues import IN_FLIGHT, make_station, read_speeds
+from autodata.plan.server_speeds import choose
 from autodata.plan.simulation import Station
 from autodata.plan.speed import ReplicaSpeed, SpeedError
 from autodata.plan.training.course import simulate_course
 from autodata.plan.training.measured import MeasuredTraining, read_training
 from autodata.plan.training.memory import Memory, estimate_memory, read_size
 from autodata.plan.training.shape import ModelShape, read_shape
-from autodata.plan.training.steps import STUDENT, Setting, count_parallel, is_apart
+from autodata.plan.training.steps import STUDENT, Setting, choose_device, count_parallel, is_apart
 from autodata.plan.training.tables import TrainingPlan
-from autodata.plan.workload import PRIORS
+from autodata.plan.workload import PRIORS, expect_tokens
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import divide_batch
 from autodata.types import Role
@@ -52,8 +54,6 @@ def _check(recipe: GrpoRecipe, measured: MeasuredTraining | None) -> None:
     """Check that there is enough to plan from. Raises RecipeError."""
     if int(recipe.trainer.get("max_steps") or 0) < 1:
         raise RecipeError("trainer.max_steps: set it to a number above 0, a plan needs the number of steps")
-    if not measured and recipe.trainer.get("use_cpu"):
-        raise RecipeError("trainer.use_cpu=true: no speed of a processor is assumed; name a finished run with --like")
     if measured and (name := measured.recipe.domain.name) != recipe.domain.name:
         problem = f"it has domain.name={name}, the recipe has {recipe.domain.name}"
         raise RecipeError(f"--like {measured.folder}: {problem}; name another run")
@@ -75,41 +75,43 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     speed.require_used(stated, [STUDENT, judge.endpoint] if judge else [STUDENT])
     student = stated.pop(STUDENT, None) or _assume_speed(recipe, shape)
     engines = 1 if is_apart(recipe) else max(1, processes // count_parallel(recipe.trainer))
-    room = _count_room(estimate_memory(recipe, shape, processes), drawn) * engines
+    prompt, _ = expect_tokens(recipe.domain.name, Role.WEAK_SOLVER)
+    room = _count_room(estimate_memory(recipe, shape, processes), drawn, prompt) * engines
     gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
     station = Station(replace(student, caches=True), engines, room, gpus)
-    stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options.like)}
+    stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options)}
     sizes = {name: count_examples(recipe.watched_dataset, name, recipe.domain.name) for name in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
     return Setting(recipe, shape, processes, drawn, stations, {name: min(n, limit) for name, n in sizes.items() if n})
 
 
 def _assume_speed(recipe: GrpoRecipe, shape: ModelShape) -> ReplicaSpeed:
-    return speed.assume(recipe.model) or _derive_speed(shape, read_size(recipe))
+    return speed.assume(recipe.model) or _derive_speed(choose_device(recipe), shape, read_size(recipe))
 
 
-def _derive_speed(shape: ModelShape, size: int) -> ReplicaSpeed:
-    """Derive a speed on one H100 from a model's shape; a weight has `size` bytes. One request reads all weights."""
-    gpu = PRIORS["gpu"]
-    decode = gpu["bandwidth_gb_s"] * 1e9 * PRIORS["decoding"] / (size * shape.parameters)
-    prefill = gpu["tflops"] * 1e12 * PRIORS["utilisation"] / (2 * shape.multiplied)
+def _derive_speed(device: Mapping[str, Any], shape: ModelShape, size: int) -> ReplicaSpeed:
+    """Derive the speed of a model on a device from its shape; a weight has `size` bytes. One request reads all."""
+    decode = device["bandwidth_gb_s"] * 1e9 * PRIORS["decoding"] / (size * shape.parameters)
+    prefill = device["tflops"] * 1e12 * PRIORS["utilisation"] / (2 * shape.multiplied)
     return speed.state(prefill, decode, _CONCURRENCY, "from the model's shape, unmeasured")
 
 
-def _count_room(memory: Memory, drawn: Lengths) -> int:
+def _count_room(memory: Memory, drawn: Lengths, prompt: float) -> int:
     """Count the sequences that one engine holds at once on an H100; without a limit if it runs on a GPU of its own."""
-    tokens = PRIORS["tokens"][Role.WEAK_SOLVER][0] + drawn.mean
+    tokens = prompt + drawn.mean
     total = PRIORS["gpu"]["memory_gb"]["H100"] * _GB
     return memory.count_sequences(total, tokens) if memory.engine_share else sys.maxsize
 
 
-def _build_judge(recipe: GrpoRecipe, processes: int, speeds: Speeds, like: Path | None) -> dict[str, Station]:
+def _build_judge(
+    recipe: GrpoRecipe, processes: int, speeds: Speeds, options: argparse.Namespace
+) -> dict[str, Station]:
     """Make the judge's station. Without max_in_flight, every process has as many calls in flight as one client."""
     if (judge := recipe.models.judge) is None:
         return {}
     endpoint = recipe.models.endpoints[judge.endpoint]
     each = replace(endpoint, max_in_flight=endpoint.max_in_flight or IN_FLIGHT * processes)
-    chosen = speed.choose({judge.endpoint: endpoint}, speeds, like)[judge.endpoint]
+    chosen = choose({judge.endpoint: endpoint}, speeds, options.like, options.runs)[judge.endpoint]
     if chosen is None:  # the training waits for its judge, so no part of its time could be planned
         raise SpeedError(f"models.endpoints.{judge.endpoint}: {speed.explain_unknown(judge.endpoint)}")
     return {judge.endpoint: make_station(judge.endpoint, each, chosen)}

@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Any
 
 from autodata.plan.lengths import Lengths
 from autodata.plan.simulation import SimulatedOutcome, Station, simulate
 from autodata.plan.training.shape import ModelShape
-from autodata.plan.workload import PRIORS, Call, Story, ask
+from autodata.plan.workload import PRIORS, Call, Story, ask, expect_tokens
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import read_sizes
 from autodata.types import Role
@@ -56,7 +57,7 @@ class Setting:
 
     def play(self, prompts: int, group: int, rng: random.Random) -> Round:
         """Simulate one round: `group` completions of each prompt, sampled all at once."""
-        prompt = PRIORS["tokens"][Role.WEAK_SOLVER][0]
+        prompt, _ = expect_tokens(self.recipe.domain.name, Role.WEAK_SOLVER)
         shared = [number > 0 for _ in range(prompts) for number in range(group)]
         solving = [Call(Role.WEAK_SOLVER, prompt, self.lengths.draw(rng), is_shared) for is_shared in shared]
         sampled = self._simulate(Story((tuple((call,) for call in solving),), 0, False))
@@ -70,7 +71,7 @@ class Setting:
         return self.play(sum(self.sizes.values()), group, rng) if self.sizes else Round()
 
     def _judge(self, solving: Sequence[Call]) -> Story:
-        judge = ask(self.recipe.models, Role.JUDGE)
+        judge = ask(self.recipe, Role.JUDGE)
         if self.judges_early:
             return Story((tuple((call, judge) for call in solving),), 0, False)
         return Story((tuple((call,) for call in solving), tuple((judge,) for _ in solving)), 0, False)
@@ -84,6 +85,11 @@ class Setting:
 def count_parallel(trainer: Mapping[str, object]) -> int:
     """Return the number of GPUs of one vLLM engine in a training."""
     return int(str(trainer.get("vllm_tensor_parallel_size") or 1))
+
+
+def choose_device(recipe: GrpoRecipe) -> Mapping[str, Any]:
+    """Choose what priors.yaml has of the device that trains."""
+    return PRIORS["cpu" if recipe.trainer.get("use_cpu") else "gpu"]
 
 
 def is_apart(recipe: GrpoRecipe) -> bool:
@@ -106,4 +112,4 @@ def estimate_update(recipe: GrpoRecipe, shape: ModelShape, processes: int, token
     costs = [t * (2 * shape.multiplied + 2 * shape.query_values * t) for t in tokens]
     shares = [sorted(costs[start::processes], reverse=True)[::each] for start in range(processes)]
     slowest = sum(each * max(heads) for heads in zip_longest(*shares, fillvalue=0.0))
-    return passes * slowest / (PRIORS["gpu"]["tflops"] * 1e12 * PRIORS["utilisation"])
+    return passes * slowest / (choose_device(recipe)["tflops"] * 1e12 * PRIORS["utilisation"])
