@@ -502,7 +502,7 @@ def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
     request = read_request(["recipes/tables/table1.yaml", f"runs={tmp_path}"], "small")
     steps = build(request)
     for is_assumed in (True, False):
-        costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, is_assumed) for step in steps}
+        costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, assumed=is_assumed) for step in steps}
         record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
         text = show.describe(request, steps, record, {})
         count = len(steps)

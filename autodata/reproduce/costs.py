@@ -119,8 +119,9 @@ def _forecast_training(plan: TrainingPlan) -> Cost:
     if plan.setting.sizes and not (Path(recipe.watched_dataset) / EXAMPLES).exists():
         parts.append(f"{sum(plan.setting.sizes.values()):,} watched problems assumed")
     parts += _tell_speeds({n: s for n, s in plan.setting.stations.items() if n != STUDENT}, plan.origin)
-    seconds, tokens, is_assumed = plan.course.seconds, plan.course.tokens, plan.origin == UNMEASURED
-    return Cost("; ".join(parts), sum(plan.gpus.values()), seconds, tokens, _count_disk(plan), is_assumed)
+    gpus, seconds, tokens = sum(plan.gpus.values()), plan.course.seconds, plan.course.tokens
+    is_assumed = plan.origin == UNMEASURED
+    return Cost("; ".join(parts), gpus, seconds, tokens, _count_disk(plan), assumed=is_assumed)
 
 
 def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
