@@ -26,6 +26,7 @@ from autodata.reproduce.graph import Step, build
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
+from autodata.reproduce.slurm.room import Room
 from autodata.run.folder import MANIFEST, Run
 from autodata.run.records import RunError
 from autodata.types import WrongCall
@@ -504,7 +505,7 @@ def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
     for is_assumed in (True, False):
         costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, assumed=is_assumed) for step in steps}
         record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
-        text = show.describe(request, steps, record, {})
+        text = show.describe(request, steps, record, {}, Room().describe())
         count = len(steps)
         assert f"To do in all: {8 * count}.0{mark} GPU-hours, {5 * count}{mark} tokens, 5 h 00 min{mark} on" in text
         assert f"on at most 2{mark} nodes at a time" in text

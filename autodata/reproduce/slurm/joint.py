@@ -74,12 +74,13 @@ def share_costs(group: Sequence[Step], costs: Mapping[str, Cost]) -> dict[str, C
     server has done the work of all.
     """
     shared, seconds = {}, _find_seconds(group, costs)
+    is_assumed = any(costs[step.name].assumed for step in group)  # one server's time follows from all of them
     for number, step in enumerate(group):
         lent, cost = _find_lent(step, group[:number]), costs[step.name]
         gpus = sum(e.server.replicas * count_gpus(e.server) for e in lent.values() if e.server)
         source = f"{cost.source}; shares {', '.join(lent)}" if lent else cost.source
         time = cost.seconds if cost.seconds is None else seconds
-        shared[step.name] = replace(cost, source=source, gpus=cost.gpus - gpus, seconds=time)
+        shared[step.name] = replace(cost, source=source, gpus=cost.gpus - gpus, seconds=time, assumed=is_assumed)
     return shared
 
 
