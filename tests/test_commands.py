@@ -45,7 +45,12 @@ RECIPES = {
 }
 NEEDS_NOTHING = ("autodata.fidelity", "autodata.serving.scripted")  # commands that run without any argument
 # They belong to developers, or are started by accelerate or Slurm.
-LEFT_OUT = {"autodata.fidelity", "autodata.training.grpo", "autodata.eval.campaign"}
+LEFT_OUT = {
+    "autodata.fidelity",
+    "autodata.training.grpo",
+    "autodata.eval.campaign",
+    "autodata.reproduce.local.published",
+}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 

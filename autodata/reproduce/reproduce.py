@@ -10,32 +10,28 @@ corpus files or the run of a finished ingest; for the tables of several domains,
 """
 
 import os
-import shlex
 import signal
-import socket
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodata import command
 from autodata.doctor.environment import read_site
 from autodata.plan.server_speeds import find_measured
-from autodata.reproduce import local, show
+from autodata.report.index import report
+from autodata.reproduce import show
+from autodata.reproduce.alone import hold_alone
 from autodata.reproduce.costs import Evidence, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.record import Cost, Record, make_record
+from autodata.reproduce.local.outcome import describe_outcome, tell_where, write_line
+from autodata.reproduce.local.published import compare_published
+from autodata.reproduce.local.run import StepFailed, run_all
+from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
-from autodata.reproduce.slurm.jobs import submit_all
-from autodata.reproduce.slurm.joint import join
-from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
-from autodata.run.folder import hold, tell_time
-from autodata.types import WrongCall
-
-Costs = Mapping[str, Cost]
-_COMMAND_CHARS = 200  # of the command line of a process that works in a folder
-_SUBMISSION = ".submission"  # beside the folders of the tables
+from autodata.reproduce.slurm.submission import describe_jobs, submit
+from autodata.stats.writing import write_count, write_duration
+from autodata.types import UserError
 
 
 @command.report_errors()
@@ -61,13 +57,16 @@ def main() -> None:
         if request.ignored:
             print(request.explain_ignored(), flush=True)
         finished, costs = look_at(request, steps, options.speed)
-        if options.local:
-            run_here(steps, make_record(request.folder, steps, costs, finished))
-        else:
+        if not options.local:
             submit(request, steps, finished, costs)
+            print(f"to follow the jobs: python -m autodata.status {request.folder}")
+            return
+        start = time.monotonic()
+        count = run_here(steps, make_record(request.folder, steps, costs, finished))
+        print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
 
 
-def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Costs]:
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Mapping[str, Cost]]:
     """Look at what is finished, and forecast the rest. Raises UserError."""
     require_same(steps)
     finished = find_finished(steps)
@@ -75,63 +74,42 @@ def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> t
     return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
 
 
-def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> str:
     return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
 
 
-def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
-    room = Room.read(read_site(), request.folder)
-    steps, costs = arrange(steps, finished, costs, room)
-    record = make_record(request.folder, steps, costs, finished)
-    notes = f"{room.describe()} {find_too_large(steps, finished, costs, room)}"
-    return show.describe(request, steps, record, read_site(), notes.strip())
-
-
-def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> None:
-    """Submit the jobs of all steps that are not finished. Raises WrongCall, SlurmError."""
-    room = Room.read(read_site(), request.folder)
-    steps, costs = arrange(steps, finished, costs, room)
-    if problem := find_too_large(steps, finished, costs, room):
-        raise WrongCall(problem)
-    submit_all(steps, make_record(request.folder, steps, costs, finished), room.list_jobs())
-    print(f"to follow the jobs: python -m autodata.status {request.folder}")
-
-
-def arrange(steps: Sequence[Step], finished: set[str], costs: Costs, room: Room) -> tuple[Sequence[Step], Costs]:
-    """Decide which steps share a job, and which jobs wait for room."""
-    steps, costs = join(steps, finished, costs, room)
-    return keep_apart(steps, finished, costs, room), costs
-
-
-@contextmanager
-def hold_alone(request: Request, is_local: bool) -> Iterator[None]:
-    """Keep other calls of this command out while this one looks at the runs and submits their jobs, or runs the steps.
-
-    Tables share runs, so only one call at a time may submit jobs of the same `runs`. A --local run keeps the folder of
-    its own table for as long as it works. Raises RunError, which names the command that works there.
-    """
-    holder = name_command()
-    with hold(request.folder.parent / _SUBMISSION, holder):
-        own = hold(request.folder, holder)
-        if not is_local:
-            own.close()  # no --local works here, and none can begin; autodata.status knows one by this lock
-            yield
-            return
-    with own:
-        yield
-
-
-def name_command() -> str:
-    """Name this process for others that want its folder."""
-    command = shlex.join(sys.orig_argv)[:_COMMAND_CHARS]
-    return f"process {os.getpid()} on {socket.gethostname()} since {tell_time()}: {command}"
-
-
-def run_here(steps: Sequence[Step], record: Record) -> None:
+def run_here(steps: Sequence[Step], record: Record) -> int:
     """Run all steps on this machine; Ctrl-C and SIGTERM end the step that runs. Raises StepFailed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that are up end with this command
-    print(f"to follow the steps: python -m autodata.status {record.folder}")
+    print(f"to follow the steps from elsewhere: python -m autodata.status {record.folder}")
     try:
-        local.run_all(steps, record)
+        return run_all(steps, record)
     except KeyboardInterrupt:
-        raise local.StepFailed("stopped; give the same command again to go on from there") from None
+        raise StepFailed("stopped; give the same command again to go on from there") from None
+
+
+def describe_end(request: Request, steps: Sequence[Step], count: int, seconds: float) -> list[str]:
+    """Describe what came out of the steps, `count` of which ran now, and write the pages of their runs.
+
+    Raises RunError.
+    """
+    duration = f"{count} of {write_count(len(steps), 'step')} in {write_duration(seconds)}"
+    duration += "; the others were finished before" * (count < len(steps))
+    comparison = compare_published(request, steps)
+    published = [write_line("published", comparison)] if comparison else []
+    return [
+        *describe_outcome(steps),
+        write_line("time", duration),
+        tell_where(steps, write_reports(steps)),
+        *published,
+    ]
+
+
+def write_reports(steps: Sequence[Step]) -> Path | None:
+    """Write the reports of all runs, and a page over them; None if that fails, which must not fail the steps."""
+    folders = [step.target for step in steps if step.module not in (TABLES, VERIFY)]
+    try:
+        return report(Path(os.path.commonpath(folders)))
+    except UserError as error:
+        print(f"no reports: {error}")
+        return None

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autodata.cluster.resources import Site
-from autodata.reproduce import local, needs
+from autodata.reproduce import needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
+from autodata.reproduce.local import run
 from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
 from autodata.reproduce.request import Request
 from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command
@@ -46,7 +47,7 @@ def describe_here(request: Request, steps: Sequence[Step], record: Record, envir
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
     seconds = sum(cost.seconds or 0.0 for cost in costs.values())
-    commands = "\n".join(shlex.join(local.make_command(step)) for step in waiting)
+    commands = "\n".join(shlex.join(run.make_command(step)) for step in waiting)
     return "\n\n".join(
         [
             *_begin(request, "all steps on this machine"),
