@@ -20,7 +20,7 @@ from autodata.run import folder
 from autodata.serving import scripted
 from autodata.types import UserError, WrongCall
 from tests.helpers.dependencies import read_pins
-from tests.helpers.packages import EXTRAS_BLOCKED, REPO, build, copy_checkout, install, list_files
+from tests.helpers.packages import REPO, build, copy_checkout, install, link_others, list_files
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
@@ -135,14 +135,16 @@ def test_an_installed_package_has_no_commit_even_inside_another_checkout(tmp_pat
 
 def test_what_is_shipped_is_linked_in_a_checkout():
     assert (shipped.SHIPPED / "recipes").resolve() == REPO / "recipes"
-    assert (shipped.SHIPPED / "CITATION.cff").read_text() == (REPO / "CITATION.cff").read_text()
+    assert (shipped.SHIPPED / "CITATION.cff").resolve() == REPO / "CITATION.cff"
+    assert (shipped.SHIPPED / "fidelity.yaml").resolve() == REPO / "docs/fidelity.yaml"
 
 
 @pytest.mark.slow
-def test_every_command_loads_without_the_extras():
-    code = f"{EXTRAS_BLOCKED}\nimport importlib\nfrom autodata.__main__ import MODULES\n"
+def test_every_command_loads_without_the_extras(tmp_path):
+    code = "import importlib\nfrom autodata.__main__ import MODULES\n"
     code += "for name in [*MODULES.values(), 'autodata.training.grpo']: importlib.import_module(name)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO)
+    environment = os.environ | {"PYTHONPATH": f"{REPO}{os.pathsep}{link_others(tmp_path / 'others')}"}
+    subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=tmp_path, env=environment)
 
 
 @pytest.mark.slow
@@ -160,7 +162,8 @@ def test_the_wheel_and_the_sdist_have_all_files_and_only_autodata(tmp_path):
         f"{places.get(top, top)}/{rest}"
         for top, _, rest in (name.partition("/") for name in tracked if not (REPO / name).is_symlink())
     }
-    assert {name for name in files if ".dist-info/" not in name} == wanted | {"autodata/recipes/files/CITATION.cff"}
+    wanted |= {f"autodata/recipes/files/{name}" for name in ("CITATION.cff", "fidelity.yaml")}
+    assert {name for name in files if ".dist-info/" not in name} == wanted
 
 
 @pytest.mark.slow
@@ -181,11 +184,18 @@ def test_an_installed_core_makes_data_in_an_empty_folder(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1"
     models = ["recipes/models/scripted.yaml", f"models.endpoints.scripted.base_url={url}"]
-    call("generate", DEMO, *models, "run=runs/demo/agentic")
+    call("generate", DEMO, *models)
+    call("generate", "recipes/demo/generate_cot.yaml", *models)
     server.shutdown()
-    call("dataset", "recipes/demo/dataset.yaml", "arms={agentic: runs/demo/agentic}", "run=runs/demo/dataset")
+    call("dataset", "recipes/demo/dataset.yaml")
     call("verify", "runs/demo/dataset")
     call("report", "runs/demo")
-    assert "pip install 'open-autodata[train]'" in call("plan", "recipes/demo/grpo.yaml", code=1)
     assert (here / "runs/demo/index.html").exists()
-    call("replay", str(REPO / "docs/packs/demo.zip"), "replayed")
+    for lacking, *arguments in (
+        ("train", "plan", "recipes/cs/grpo.yaml", "recipes/models/paper.yaml"),
+        ("serve", "generate", DEMO, "run=runs/other"),  # this recipe starts its own servers
+        ("ingest", "ingest", "recipes/ingest/ingest_own.yaml", "path=recipes/demo/documents", "run=runs/documents",
+         "quality.fineweb=true"),
+    ):  # fmt: skip
+        assert f"pip install 'open-autodata[{lacking}]'" in call(*arguments, code=1)
+    assert "all files are equal" in call("replay", str(REPO / "docs/packs/demo.zip"), "replayed")

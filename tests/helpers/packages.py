@@ -1,5 +1,6 @@
 """Builds the package from a copy of the checkout and installs it beside the dependencies that are here already."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,7 @@ from zipfile import ZipFile
 from autodata.command import EXTRAS
 
 REPO = Path(__file__).parent.parent.parent
-_BLOCKED = [package for packages in EXTRAS.values() for package in packages]
-EXTRAS_BLOCKED = f"import sys; sys.modules.update(dict.fromkeys({_BLOCKED}))"  # each import says: no such module
+_LEFT_OUT = {"autodata", *(package for packages in EXTRAS.values() for package in packages)}
 
 
 def copy_checkout(target: Path) -> Path:
@@ -44,5 +44,14 @@ def install(wheel: Path, venv: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "--python", python]
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--no-compile", wheel], check=True)
     packages = next((venv / "lib").iterdir()) / "site-packages"
-    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n{EXTRAS_BLOCKED}\n")
+    (packages / "others.pth").write_text(f"{link_others(venv / 'others')}\n")
     return venv / "bin" / "autodata"
+
+
+def link_others(target: Path) -> Path:
+    """Make a folder with links to all packages of this environment but the extras and the package itself."""
+    target.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if re.split(r"[-.]", path.name.lower())[0] not in _LEFT_OUT:
+            (target / path.name).symlink_to(path)
+    return target
