@@ -27,9 +27,7 @@ $(STAMP): requirements/cpu.txt pyproject.toml requirements/install.sh
 	touch $@
 
 demo: $(STAMP)
-	$(PY) -m autodata.reproduce recipes/demo --local documents.path='$(DOCS)' runs='$(RUNS)'
-	@echo "to see every answer: .venv/bin/inspect view --log-dir $(RUNS)/demo/eval_trained/logs"
-	$(PY) -m autodata.report '$(RUNS)/demo'
+	@$(PY) -m autodata.reproduce recipes/demo --local documents.path='$(DOCS)' runs='$(RUNS)'
 
 replay: $(STAMP)
 	$(PY) -m autodata.replay docs/packs/demo.zip runs/replay

@@ -327,7 +327,8 @@ def _leaves(config: DictConfig, prefix: str = "") -> list[tuple[str, str]]:
 
 def _origins(layer: Layer) -> dict[str, tuple[str, str]]:
     if layer.name == "command line":
-        return {key: (layer.name, "") for key, _ in _leaves(layer.values)}
+        tree = yaml.compose(OmegaConf.to_yaml(layer.values))  # its interpolations are those of the whole recipe
+        return {key: (layer.name, "") for key, _ in _key_lines(tree, "")}
     path = Path(layer.name)
     text = path.read_text(encoding="utf-8")
     prefix = "domain." if path.name == "domain.yaml" else ""

@@ -251,10 +251,14 @@ def open_run(recipe: GenerateRecipe) -> tuple[Run, Corpus]:
     return hold_run(recipe, corpus)
 
 
+def hash_corpus(corpus: Corpus) -> str:
+    """Hash all documents, as the manifest of a run records them."""
+    return digest(json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents]).encode())
+
+
 def hold_run(recipe: GenerateRecipe, corpus: Corpus) -> tuple[Run, Corpus]:
     """Open the run folder of a recipe; return it with the documents of its shard."""
-    text = json.dumps([[d.id, d.text, *d.fields.items()] for d in corpus.documents])
-    artefacts = {"corpus": digest(text.encode()), "prompts": hash_prompts(recipe.domain)}
+    artefacts = {"corpus": hash_corpus(corpus), "prompts": hash_prompts(recipe.domain)}
     if recipe.budget_from:
         artefacts["budget"] = output_hash(recipe.budget_from, COMMAND)
     # Every shard records the hash of the whole corpus, so that the merge can check that shards belong together.

@@ -6,6 +6,7 @@ inspect view --log-dir <run>/logs                                   # every answ
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -15,6 +16,7 @@ from typing import Any
 
 from inspect_ai import eval_async
 from inspect_ai.log import EvalLog
+from inspect_ai.util import display_type
 
 from autodata import command
 from autodata.config import RecipeError, load
@@ -82,6 +84,8 @@ async def _evaluate(
     domain = base.load(recipe.domain, limits.client, recipe.seed) if data.sets else None
     tasks = [question_task(name, domain, problems, recipe.samples, limits) for name, problems in data.sets.items()]
     tasks += [prbench_task(split, graders, limits, recipe.samples, recipe.seed) for split in data.splits.values()]
+    os.environ.setdefault("INSPECT_DISPLAY", "none")  # Progress shows how far the evaluation is
+    display_type()  # reads this variable, which eval_async does not
     logs = await eval_async(
         tasks,
         model=None,  # our own client makes the calls

@@ -46,7 +46,12 @@ RECIPES = {
 # Commands that run without any argument.
 NEEDS_NOTHING = ("autodata.domains.copy_recipes", "autodata.fidelity", "autodata.serving.scripted")
 # They belong to developers, or are started by accelerate or Slurm.
-LEFT_OUT = {"autodata.fidelity", "autodata.training.grpo", "autodata.eval.campaign"}
+LEFT_OUT = {
+    "autodata.fidelity",
+    "autodata.training.grpo",
+    "autodata.eval.campaign",
+    "autodata.reproduce.local.published",
+}
 OPTIONS = {"autodata.publish": ["--to", "owner/name"]}  # options that a command requires
 
 

@@ -138,6 +138,13 @@ def test_explain_shows_what_has_no_value(recipe):
     assert rows(recipe("seed: 1\n"))["run"] == ["???", "default", ""]
 
 
+def test_explain_resolves_what_the_command_line_takes_from_the_recipe(recipe):
+    assert rows(recipe(MINIMAL + "seed: 7\n"), "documents.limit=${seed}")["documents.limit"][:2] == [
+        "7",
+        "command line",
+    ]
+
+
 def test_a_recipe_survives_its_resolved_yaml(recipe):
     models = ["models.endpoints.a.model=m", "models.weak_solver={endpoint: a, sampling: {max_tokens: 5}}"]
     loaded = load(GenerateRecipe, [recipe(), *models])

@@ -15,7 +15,7 @@ from autodata.recipes.domain import Gate
 from autodata.report import generation, storyboard
 from autodata.report.index import report
 from autodata.report.overview import VERDICTS, Overview
-from autodata.report.page import list_outcomes
+from autodata.report.page import expects_cut_off, list_outcomes
 from autodata.report.storyboard import Blocks, add_document, compare_questions, compare_words
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot
@@ -91,16 +91,12 @@ def test_the_funnel_counts_what_each_step_let_through():
     overview = Overview()
     for record in (two_rounds(), trajectory("d2", MALFORMED), trajectory("d3", end=End.SKIPPED)):
         overview.add(record)
-    counts = {step.name: step.count for step in overview.funnel}
+    counts = {what: [(step.name, step.count) for step in steps] for what, steps in overview.funnels.items()}
+    steps = ["readable candidate", "passed the quality check", "tried by the weak solver"]
+    steps += ["tried by the strong solver", "accepted by their scores", "accepted"]
     assert counts == {
-        "documents": 3,
-        "rounds": 3,
-        "readable candidates": 2,
-        "passed the quality check": 2,
-        "tried by the weak solver": 2,
-        "tried by the strong solver": 2,
-        "accepted by their scores": 1,
-        "accepted": 1,
+        "documents": [("documents", 3), *zip(steps, (1, 1, 1, 1, 1, 1), strict=True)],
+        "rounds": [("rounds", 3), *zip(steps, (2, 2, 2, 2, 1, 1), strict=True)],
     }
     assert {s.name: list(s.values) for s in overview.by_round.series} == {
         "malformed": [1, 0],
@@ -260,3 +256,12 @@ def test_how_calls_ended_stands_at_the_top_where_one_is_no_answer():
     assert list_outcomes({}, {"agentic_test": {"outcomes": {"empty": 1}}}) == [
         "agentic_test: 0 of 1 answered, empty 1 (100 %)"
     ]
+
+
+def test_answers_that_are_cut_off_raise_no_alarm_where_right_ones_are_short():
+    calls = {"weak_solver": {"answered": 3, "cut_off": 5}, "strong_solver": {"cut_off": 1, "refused": 1}}
+    assert len(list_outcomes({"outcomes": calls})) == 2
+    (line,) = list_outcomes({"outcomes": calls}, is_cut_off_meant=True)
+    assert line.startswith("strong_solver: 0 of 2 answered, cut off 1 (50 %), refused 1")
+    skills, cs = demo_recipe(), load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml")
+    assert [expects_cut_off(recipe.domain) for recipe in (skills, cs)] == [True, False]

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Thread
@@ -13,11 +15,11 @@ from autodata.config import REPO
 from autodata.reproduce import follow
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.local import StepFailed, make_command, run_all
+from autodata.reproduce.local.run import StepFailed, make_command, run_all
+from autodata.reproduce.local.servers import SharedServers, is_shared, read_values
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
 from autodata.reproduce.reproduce import run_here
 from autodata.reproduce.request import read_request
-from autodata.reproduce.sharing import SharedServers, is_shared
 from autodata.run.folder import hold
 from autodata.run.records import RunError
 from autodata.serving.vllm import ServerError
@@ -34,6 +36,9 @@ while status == "wait" and not got:
     time.sleep(0.01)
 time.sleep(0.2 * len(got))  # a second signal would come now
 (folder / "calls").open("a").write(" ".join([*sys.argv[3:], *got]) + "\\n")
+print("WARNING autodata.x: worth knowing", "WARNING library: noise", sep="\\n")
+if status == "fails":
+    print("error: the reason", file=sys.stderr)
 if status == "0":
     (folder / "manifest.json").write_text('{"finished": "today"}')
 sys.exit(0 if status == "0" else 3)
@@ -62,18 +67,22 @@ def test_steps_run_in_their_order_and_are_skipped_the_second_time(tmp_path, capf
     assert [(tmp_path / name / "calls").read_text() for name in "abc"] == ["\n"] * 3
     times = [(tmp_path / name / "calls").stat().st_mtime for name in "abc"]
     assert times == sorted(times)
-    assert "(3 of 3, after " in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert f"\nstep 1 of 3: {steps[0].name}\n" in out
+    assert "\nstep 3 of 3: done in " in out
     run_all(steps, record_of(tmp_path, steps))
     assert (tmp_path / "a" / "calls").read_text() == "\n", "it did not run again"
-    assert [line for line in capfd.readouterr().out.splitlines() if line.startswith("up to date: ")] == [
-        f"up to date: {s.name}" for s in steps
-    ]
+    assert capfd.readouterr().out == "up to date: 3 of 3 steps\n"
 
 
-def test_a_step_that_fails_stops_the_others(tmp_path):
+def test_a_step_that_fails_stops_the_others_and_shows_the_end_of_its_log(tmp_path, capfd):
     steps = [step(tmp_path, "a", "fails"), step(tmp_path, "b")]
-    with pytest.raises(StepFailed, match=r"a_command .*/a ended with exit code 3; give the same command again"):
+    with pytest.raises(StepFailed, match=r"a ended with exit code 3; give the same command again") as failed:
         run_all(steps, record_of(tmp_path, steps))
+    log = tmp_path / "record" / "logs" / "01-a_command-a.log"
+    assert str(failed.value).endswith(f". The end of {log}:\n  error: the reason")
+    assert "WARNING library: noise" in log.read_text()
+    assert f"{steps[0].name}: WARNING autodata.x: worth knowing" in capfd.readouterr().out
     assert not (tmp_path / "b").exists()
 
 
@@ -179,5 +188,16 @@ def test_a_server_that_does_not_start_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPO))
     values = [f"runs={tmp_path}", "models.endpoints.small.server.weights=none/none"]
     steps = build(read_request(["recipes/demo", *values], "paper"))
-    with pytest.raises(ServerError, match=r"no server; read the logs in .*servers"):
+    with pytest.raises(ServerError, match=r"no server; the end of .*servers.log:\n  error: "):
         SharedServers(tmp_path).follow(steps[0], steps[1:])
+
+
+def test_the_values_of_shared_servers_are_read_as_soon_as_all_answer(tmp_path):
+    code = "import time; print('starting a', 'models.endpoints.a.base_url=u', sep='\\n', flush=True); time.sleep(60)"
+    with (tmp_path / "log").open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        values = list(read_values(process, file, 1))
+        process.kill()
+        process.communicate()
+    assert values == ["models.endpoints.a.base_url=u"]
+    assert (tmp_path / "log").read_text() == "starting a\nmodels.endpoints.a.base_url=u\n"

@@ -284,13 +284,17 @@ def test_what_the_probe_may_show(measured, message):
 def test_a_training_that_has_gone_wrong_is_stopped(tmp_path, logs, error):
     from autodata.training.callbacks import TrainingWatch
 
-    watch, state = TrainingWatch(tmp_path, PreflightConfig(), print), SimpleNamespace(global_step=7)
+    watch, state = (
+        TrainingWatch(tmp_path, PreflightConfig(), print),
+        SimpleNamespace(global_step=7, is_world_process_zero=True),
+    )
     if error is None:
         watch.on_log(None, state, None, logs)
         return
     with pytest.raises(UserError) as raised:
         watch.on_log(None, state, None, logs)
     assert type(raised.value).__name__ == error
+    assert json.loads((tmp_path / "trainer_log.jsonl").read_text())["step"] == 7, "the entry that tells why is kept"
 
 
 @pytest.mark.parametrize(("examples", "at_most", "watched"), [(2, None, 2), (2, 1, 1), (2, 0, 0), (0, None, 0)])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 _EVAL = "eval_"
+ENTRIES = "trainer_log.jsonl"  # every entry of the trainer's log, which it would print
 _ADVICE = (
     "the last checkpoint was written before that; look at the curves, then train in another folder (run=…) with a "
     "lower trainer.learning_rate"
@@ -54,7 +55,9 @@ class TrainingWatch(TrainerCallback):
             raise Diverged(f"step {state.global_step}: weights are no longer finite; {_ADVICE}")
 
     def on_log(self, args: object, state: TrainerState, control: object, logs: Mapping[str, Any], **_: object) -> None:
-        """Check loss, gradient norm and the weights in vLLM after a step. Raises Diverged, PreflightError."""
+        """Keep the entry, then check loss, gradient norm and the weights in vLLM. Raises Diverged, PreflightError."""
+        if state.is_world_process_zero:
+            append_entry(logs, state.global_step, self._folder)
         for key in ("loss", "grad_norm"):
             value = logs.get(key)
             if isinstance(value, float) and not math.isfinite(value):
@@ -86,6 +89,12 @@ class ProgressWriter(TrainerCallback):
         counts = self._books.gather()
         self._progress.facts["judgements"] = counts.judgements
         self._progress.failures = Counter({"failed judgements": counts.failed} if counts.failed else {})
+
+
+def append_entry(logs: Mapping[str, Any], step: int, folder: Path) -> None:
+    """Append an entry of the trainer's log as a line: curve.json is written only with each checkpoint."""
+    with (folder / ENTRIES).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **logs}, default=str) + "\n")
 
 
 def write_curves(history: Sequence[Mapping[str, Any]], folder: Path) -> None:

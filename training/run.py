@@ -162,7 +162,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
             print(f"{run.folder}: up to date")
             return
         run.start()
-        with Progress(run, "steps", draws=False) as progress:
+        with Progress(run, "steps") as progress:
             save(run, *train(recipe, folder, progress))
 
 

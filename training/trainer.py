@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -94,9 +95,7 @@ class Training:
         sync_exactly(self.trainer)
         self.reward.end_ids = find_end_ids(self.model, self.tokenizer)
         judge_early(self.trainer, chain(rows, watched), self.reward)
-        probe = partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight)
-        self.trainer.add_callback(TrainingWatch(folder, recipe.preflight, probe))
-        self.trainer.add_callback(MovementCheck(recipe.preflight.min_moved))
+        self._set_callbacks(partial(preflight.run_probe, self.trainer, rows, self.reward, recipe.preflight))
 
     def run(self) -> Path:
         """Train from the last checkpoint if there is one; return the folder with the trained model.
@@ -122,6 +121,15 @@ class Training:
             progress.watch(client)
         progress.read_ledger = self.books.ledger
         self.trainer.add_callback(ProgressWriter(progress, self.books))
+
+    def _set_callbacks(self, probe: Callable[[], None]) -> None:
+        """Add our checks, and remove what prints: Progress shows one line, and trainer_log.jsonl keeps each entry."""
+        from transformers import PrinterCallback, ProgressCallback
+
+        for printer in (PrinterCallback, ProgressCallback):
+            self.trainer.remove_callback(printer)
+        self.trainer.add_callback(TrainingWatch(self.folder, self.recipe.preflight, probe))
+        self.trainer.add_callback(MovementCheck(self.recipe.preflight.min_moved))
 
     def _load_domain(self, models: Models, journal: Journal) -> base.Domain:
         self.clients.append(Client(divide_limits(models, PartialState().num_processes), journal))

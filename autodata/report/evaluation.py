@@ -45,9 +45,12 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         results=results,
         command=f"{COMMAND} {folder}/recipe.yaml",
         forests=[draw_scores(results, key, recipe.samples) for key in ("mean", "best")] if results else [],
-        sets=list(tabulate(results)),
+        sizes={name: write_size(numbers) for name, numbers in results.items()},
+        scores=list(tabulate(results)),
+        endings=list(tabulate_endings(results)),
+        is_cut_off_meant=page.expects_cut_off(recipe.domain),
         splits=read_splits(read_json(folder / "prbench.json") or {}),
-        answers=draw_answers(folder),
+        answers=draw_answers(folder, page.expects_cut_off(recipe.domain)),
         logs=len(list((folder / "logs").glob("*.eval"))),
         folder=folder,
     )
@@ -57,7 +60,7 @@ def draw_scores(results: Results, key: str, samples: int) -> Forest:
     """Draw one row per set, each followed by one row per part of it."""
     rows = []
     for at, (name, numbers, part) in enumerate(walk(results)):
-        note = write_count(numbers["examples"], "example") + part
+        note = write_size(numbers) + part
         rows.append(ForestRow(name, read_estimate(numbers[key]), series_style(at), note))
     return Forest(f"{key.capitalize()} of {write_count(samples, 'answer')}", rows)
 
@@ -70,14 +73,26 @@ def walk(results: Results) -> Iterator[tuple[str, Mapping[str, Any], str]]:
             yield part, part_numbers, f", part of {name}"
 
 
+def write_size(numbers: Mapping[str, Any]) -> str:
+    """Write on how many answers the scores of a set rest."""
+    return f"{write_count(numbers['examples'], 'example')}, {write_count(numbers['k'], 'answer')} each"
+
+
 def tabulate(results: Results) -> Iterator[list[object]]:
+    """Yield the scores of every set and part."""
+    for name, numbers, part in walk(results):
+        scores = [write_estimate(numbers[key]) for key in ("mean", "best", "pass")]
+        counts = [numbers[key] for key in ("examples", "documents", "k")]
+        yield [f"· {name}" if part else name, *counts, *scores]
+
+
+def tabulate_endings(results: Results) -> Iterator[list[object]]:
+    """Yield how the answers of every set and part ended, and how long they were."""
     for name, numbers, part in walk(results):
         bounds = numbers["mean_bounds"]
         span = DASH if not bounds or not numbers["unscored"] else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-        scores = [write_estimate(numbers[key]) for key in ("mean", "best", "pass")]
-        counts = [numbers[key] for key in ("examples", "documents", "k")]
         costs = [numbers[key] for key in ("truncation_rate", "tokens_per_answer", "score_per_1000_tokens", "unscored")]
-        yield [f"· {name}" if part else name, *counts, *scores, *costs, span]
+        yield [f"· {name}" if part else name, *costs, span]
 
 
 def read_splits(benchmark: Results) -> dict[str, dict[str, Any]]:
@@ -110,18 +125,25 @@ def _draw_shares(graders: Mapping[str, Mapping[str, Any]]) -> Iterator[Forest]:
             yield Forest(f"Criteria met, by {kind}", sorted(rows, key=lambda row: row.name))
 
 
-def draw_answers(folder: Path) -> list[Columns]:
-    """Draw how many answers of each set got which score, finished and cut-off ones apart. Raises RunError."""
+def draw_answers(folder: Path, is_cut_off_meant: bool) -> list[Columns]:
+    """Draw how many answers of each set got which score; those that were cut off apart, unless that is meant.
+
+    Raises RunError.
+    """
     by_set: dict[str, list[Answer]] = defaultdict(list)
     for answer in iterate_records(folder / "answers.jsonl", _ANSWER):
         by_set[answer.task].append(answer)
-    charts = []
-    for name, answers in by_set.items():
-        scored = [answer for answer in answers if answer.score is not None]
-        cut = [a.score for a in scored if a.outcome is Outcome.CUT_OFF]
-        finished = [a.score for a in scored if a.outcome is not Outcome.CUT_OFF]
-        unscored = len(answers) - len(scored)
-        desc = f"{write_count(len(answers), 'answer')}: {len(cut):,} cut off, {unscored:,} without score."
-        frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
-        charts.append(draw_histogram(frame, [("finished", "accent", finished), ("cut off", "unmeasured", cut)]))
-    return charts
+    return [_draw_set(name, answers, is_cut_off_meant) for name, answers in by_set.items()]
+
+
+def _draw_set(name: str, answers: list[Answer], is_cut_off_meant: bool) -> Columns:
+    scores: dict[bool, list[float]] = {False: [], True: []}  # by whether the answer was cut off
+    for answer in answers:
+        if answer.score is not None:
+            scores[answer.outcome is Outcome.CUT_OFF].append(answer.score)
+    unscored = len(answers) - sum(map(len, scores.values()))
+    desc = f"{write_count(len(answers), 'answer')}: {len(scores[True]):,} cut off, {unscored:,} without score."
+    frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
+    sides = [("finished", "accent", scores[False]), ("cut off", "unmeasured", scores[True])]
+    together = [("answers", "accent", scores[False] + scores[True])]
+    return draw_histogram(frame, together if is_cut_off_meant else sides)

@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -15,12 +16,11 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
-from autodata.report.storyboard import Blocks, add_document
+from autodata.report.storyboard import Blocks, Story, add_document, describe_makers, tell_story
 from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
 from autodata.run.records import ERRORS, LINE, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
-from autodata.serving.scripted import is_made_up
 from autodata.stats.writing import write_count, write_usd
 from autodata.types import TRAJECTORY, Role
 
@@ -31,8 +31,8 @@ _COSTS = ("calls", "replayed", "prompt_tokens", "cached_tokens", "completion_tok
 def render(folder: Path, manifest: Mapping[str, Any]) -> str:
     """Return the page of a run, finished or not. Raises RunError, RecipeError, JournalError."""
     recipe = config.load(GenerateRecipe, [str(folder / "recipe.yaml")])
-    overview, blocks, measured = _read(folder, recipe)
-    domain = recipe.domain
+    overview, blocks, measured, story = _read(folder, recipe)
+    domain, makers = recipe.domain, describe_makers(manifest)
     gate = domain.presets[domain.preset]
     latest = read_snapshot(folder)
     costs_so_far = {role: asdict(cost) for role, cost in latest.roles.items()} if latest else {}
@@ -48,7 +48,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         overview=overview,
         costs=list_costs(overview, ledger),
         has_ledger=bool(ledger),
-        is_made_up=is_made_up(manifest.get("models", {}).values()),
+        is_made_up=makers["is_made_up"],
         scatters={
             name: (overview.scatter(name, preset), list_attempt_bounds(preset))
             for name, preset in sorted(domain.presets.items(), key=lambda p: p[0] != domain.preset)
@@ -58,7 +58,10 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         has_gate=any(value is not None for name, value in vars(gate).items() if name != "finished_at_least"),
         knobs=KNOBS,
         verdicts=VERDICTS,
-        words=words,
+        is_cut_off_meant=page.expects_cut_off(domain),
+        story=story,
+        story_address=urlencode({"doc": story.document}) if story else "",
+        makers=makers,
         index=blocks.finish(),
         blocks=blocks.packed,
     )
@@ -81,13 +84,15 @@ def _share(total: float | None, count: int) -> float | None:
     return total / count if total is not None and count else None
 
 
-def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[MeasuredRound]]:
-    overview, blocks, measured = Overview(), Blocks(), []
+def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[MeasuredRound], Story | None]:
+    overview, blocks, measured, best = Overview(), Blocks(), [], None
     for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
         overview.add(trajectory)
         add_document(blocks, trajectory, f"{recipe.domain.name}, {trajectory.arm}")
         measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
-    return overview, blocks, measured
+        stories = [story for story in (best, tell_story(trajectory)) if story]
+        best = max(stories, key=lambda story: story.rank, default=None)
+    return overview, blocks, measured, best if recipe.arm == "agentic" else None
 
 
 def _draw_timeline(folder: Path, recipe: GenerateRecipe, manifest: Mapping[str, Any]) -> Lines | None:

@@ -3,26 +3,30 @@
 python -m autodata.report runs/demo/agentic     # writes runs/demo/agentic/report.html and prints its path
 python -m autodata.report runs/demo             # writes all missing or outdated reports below it, and
                                                 # runs/demo/index.html
+python -m autodata.report runs/demo/agentic --card law_12.txt    # writes the story of one document on a card,
+                                                # runs/demo/agentic/card.html
 
 The report of an unfinished run shows what is there so far.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from autodata import command
-from autodata.report import dataset, evaluation, generation, page, training
+from autodata.report import chain, dataset, evaluation, generation, page, training
 from autodata.report.page import Facts
+from autodata.report.storyboard import describe_makers, tell_story
 from autodata.run import snapshot
 from autodata.run.folder import find_runs, read_manifest
-from autodata.run.records import NoSuchRun, read_json, write_file
+from autodata.run.records import NoSuchRun, iterate_records, read_json, write_file
 from autodata.stats.writing import write_count, write_decimal, write_duration
-from autodata.types import UserError
+from autodata.types import TRAJECTORY, UserError, WrongCall
 
-REPORT, INDEX = "report.html", "index.html"
+REPORT, INDEX, CARD = "report.html", "index.html", "card.html"
 _RESULTS = {".json", ".jsonl", ".yaml"}  # suffixes of the files that a report is made from
 
 
@@ -43,10 +47,14 @@ def report_all(folder: Path) -> Path:
     runs = list(find_runs(folder))
     if not runs:
         raise NoSuchRun(f"{folder}: not a run folder: there is no manifest.json in it or in a folder below it")
-    entries = [describe(run, folder, refresh(run)) for run in runs]
+    links = chain.sort_chain(runs, folder)
+    entries = [describe(link.folder, folder, refresh(link.folder)) for link in links]
+    told = chain.tell(links, folder)
     index = page.render(
         "index.j2",
         f"Runs in {folder.resolve().name}",
+        **told,
+        story_link=link_story(told, folder),
         entries=entries,
         finished=sum(entry["is_finished"] for entry in entries),
         write_duration=write_duration,
@@ -54,6 +62,19 @@ def report_all(folder: Path) -> Path:
     )
     write_file(folder / INDEX, index)
     return folder / INDEX
+
+
+def write_card(folder: Path, document: str) -> Path:
+    """Write the story of one document of a generation run on a page of its own. Raises UserError."""
+    trajectories = iterate_records(folder / "trajectories.jsonl", TRAJECTORY)
+    found = {t.document_id: t for t in trajectories if t.document_id == document or t.accepted}
+    story = tell_story(found[document]) if document in found else None
+    if story is None:
+        others = ", ".join(list(found)[:5]) or "none"
+        raise WrongCall(f"{folder}: no document {document!r} with an accepted question; with one: {others}")
+    makers = describe_makers(read_manifest(folder) or {})
+    write_file(folder / CARD, page.render("card.j2", f"The story of {document}", story=story, makers=makers))
+    return folder / CARD
 
 
 def refresh(run: Path) -> str:
@@ -98,6 +119,14 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
         "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
         "problem": problem,
     }
+
+
+def link_story(told: Mapping[str, Any], folder: Path) -> str:
+    """Return the address of the story in the report of its run; "" without a story or a report."""
+    if told["story"] is None or not (told["makers"]["link"].folder / REPORT).exists():
+        return ""
+    run = told["makers"]["link"].folder.relative_to(folder).as_posix()
+    return f"{quote(run)}/{REPORT}#{urlencode({'doc': told['story'].document})}"
 
 
 # ── the headline of a row: the result of a run of each kind ──
@@ -161,4 +190,6 @@ KINDS: dict[str, tuple[_Writer, _Writer]] = {
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.add_argument("folder", type=Path, metavar="RUN", help="a run folder, or a folder of runs")
-    print(report(parser.parse_args().folder))
+    parser.add_argument("--card", metavar="DOCUMENT", help="write the story of this document on a card instead")
+    chosen = parser.parse_args()
+    print(write_card(chosen.folder, chosen.card) if chosen.card else report(chosen.folder))

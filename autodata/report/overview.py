@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 from autodata.loop.directing.recap import average
 from autodata.loop.harness import FINAL_CHECK
@@ -20,8 +21,7 @@ _ROUNDING = (0.001, 0.01, 0.02, 0.04)
 Candidates = Counter[tuple[float, float, str]]  # by weak mean, strong mean and verdict
 # The steps from proposal to acceptance, and whether a round reached them.
 _STEPS: dict[str, Callable[[Round], bool]] = {
-    "rounds": lambda _: True,
-    "readable candidates": lambda round: round.candidate is not None,
+    "readable candidate": lambda round: round.candidate is not None,
     "passed the quality check": lambda round: round.quality is not None and round.quality.passed,
     "tried by the weak solver": lambda round: bool(round.weak),
     "tried by the strong solver": lambda round: bool(round.strong),
@@ -39,7 +39,9 @@ class Overview:
     documents: int = 0
     accepted: int = 0
     ends: Counter[str] = field(default_factory=Counter)
-    steps: Counter[str] = field(default_factory=Counter)
+    rounds: int = 0
+    reached: Counter[str] = field(default_factory=Counter)  # documents with a round that reached a step
+    steps: Counter[str] = field(default_factory=Counter)  # rounds that reached it
     verdicts: Counter[tuple[int, str]] = field(default_factory=Counter)  # by number and verdict of the round
     # Documents by their number of rounds; True for accepted ones.
     lengths: Counter[tuple[int, bool]] = field(default_factory=Counter)
@@ -54,25 +56,35 @@ class Overview:
         self.tokens.update(trajectory.tokens)
         if trajectory.end is not End.SKIPPED or trajectory.rounds:
             self.lengths[len(trajectory.rounds), trajectory.accepted is not None] += 1
-        for round in trajectory.rounds:
-            self._add_round(round)
+        steps = [self._add_round(round) for round in trajectory.rounds]
+        self.reached.update({*chain.from_iterable(steps)})
 
-    def _add_round(self, round: Round) -> None:
+    def _add_round(self, round: Round) -> list[str]:
+        """Count a round and return the steps that it reached."""
+        self.rounds += 1
         self.verdicts[round.number, style_of(round.verdict)] += 1
-        self.steps.update(name for name, is_reached in _STEPS.items() if is_reached(round))
+        reached = [name for name, is_reached in _STEPS.items() if is_reached(round)]
+        self.steps.update(reached)
         weak, strong = average(round.weak), average(round.strong)
         self.weak_only += weak is not None and strong is None
         if weak is not None and strong is not None:
             for preset, verdict in round.presets.items():
                 self.means.setdefault(preset, Candidates())[weak, strong, style_of(verdict)] += 1
+        return reached
 
     # ── drawn ────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def funnel(self) -> list[Step]:
-        """The number of candidates at each step from proposal to acceptance."""
-        steps = [Step(name, self.steps[name], "accepted" if name == "accepted" else "accent") for name in _STEPS]
-        return [Step("documents", self.documents, "muted"), *steps]
+    def funnels(self) -> dict[str, list[Step]]:
+        """How many documents came how far from proposal to acceptance, and how many of their rounds."""
+        counts = {"documents": (self.documents, self.reached), "rounds": (self.rounds, self.steps)}
+        return {
+            what: [
+                Step(what, total, "muted"),
+                *(Step(name, steps[name], "accepted" if name == "accepted" else "accent") for name in _STEPS),
+            ]
+            for what, (total, steps) in counts.items()
+        }
 
     @property
     def by_round(self) -> Columns:

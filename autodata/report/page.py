@@ -10,9 +10,14 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from autodata.loop.directing.recap import average
+from autodata.recipes.domain import DomainConfig
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
+from autodata.report.overview import words
+from autodata.report.storyboard import read_question, read_scores, style_of
 from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
+from autodata.types import Outcome
 
 _FOLDER = Path(__file__).parent
 _COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")  # of a ledger
@@ -30,6 +35,7 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         "base-uri 'none'; form-action 'none'"
     )
     page = _environment().get_template(template)
+    ended = list_outcomes(facts.get("manifest"), facts.get("results"), facts.get("is_cut_off_meant") is True)
     return page.render(
         **facts,
         title=title,
@@ -37,7 +43,7 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         style=Markup(style),
         scripts=[Markup(source) for source in sources],
         role_costs=list_costs(facts.get("manifest")),
-        outcome_lines=list_outcomes(facts.get("manifest"), facts.get("results")),
+        outcome_lines=ended,
     )
 
 
@@ -47,15 +53,22 @@ def list_costs(manifest: object) -> list[list[object]]:
     return [[role, *map(cost.get, _COSTS), writing.write_usd(cost.get("nano_usd"))] for role, cost in ledger.items()]
 
 
-def list_outcomes(manifest: object, results: object = None) -> list[str]:
+def list_outcomes(manifest: object, results: object = None, is_cut_off_meant: bool = False) -> list[str]:
     """List how the calls of a run and the answers of an evaluation ended: a line for each role or set with failures.
 
-    Manifests from before these counts existed yield no lines.
+    Manifests from before these counts existed yield no lines. Answers that were cut off are no failure if it is meant.
     """
     facts, sets = (given if isinstance(given, Mapping) else {} for given in (manifest, results))
     ledger = {role: cost.get("outcomes", {}) for role, cost in (facts.get("ledger") or {}).items()}
     answers = {n: entry["outcomes"] for n, entry in sets.items() if isinstance(entry, Mapping) and "outcomes" in entry}
-    return tell_outcomes({**(facts.get("outcomes") or ledger), **answers})
+    usual = {Outcome.ANSWERED, Outcome.CUT_OFF} if is_cut_off_meant else {Outcome.ANSWERED}
+    ended = {**(facts.get("outcomes") or ledger), **answers}
+    return tell_outcomes({name: counts for name, counts in ended.items() if {*counts} - usual})
+
+
+def expects_cut_off(domain: DomainConfig) -> bool:
+    """Return True if a right answer of the domain is so short that one which runs into its budget is just wrong."""
+    return domain.presets[domain.preset].finished_at_least == 0
 
 
 @cache
@@ -71,8 +84,11 @@ def _environment() -> Environment:
         "difference": writing.write_difference,
         "fraction": writing.write_decimal,
         "percent": writing.write_percent,
+        "sum_known": lambda values: f"{sum(value or 0 for value in values):g}",
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
+    environment.globals |= {"average": average, "read_question": read_question, "read_scores": read_scores}
+    environment.globals |= {"style_of": style_of, "words": words}
     return environment
 
 

@@ -2,18 +2,23 @@
 "use strict";
 
 (() => {
-  const theme = document.getElementById("theme");
+  const theme = document.getElementById("theme"); // a card has none
   const isDark = () => {
     const chosen = document.documentElement.dataset.theme;
     return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   };
-  const showState = () => theme.setAttribute("aria-pressed", String(isDark()));
-  theme.addEventListener("click", () => {
-    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+  const showState = () => {
+    theme.textContent = isDark() ? "Light theme" : "Dark theme"; // what a click leads to
+    theme.hidden = false;
+  };
+  if (theme) {
+    theme.addEventListener("click", () => {
+      document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+      showState();
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showState);
     showState();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showState);
-  showState();
+  }
 
   // An address that names a folded element opens it.
   const reveal = () => {

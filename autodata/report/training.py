@@ -7,6 +7,7 @@ from typing import Any
 from autodata import config
 from autodata.recipes.training import GrpoRecipe
 from autodata.report import curves, page
+from autodata.stats.writing import write_count
 
 COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
 _MAX_COMPLETIONS = 8  # maximum number of completions shown
@@ -45,6 +46,8 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         ],
         cut_off=curves.draw_watched(log, "cut_off", "share cut off"),
         judges=curves.draw_judges(log),
+        watched_sizes=describe_watched(manifest),
+        is_cut_off_meant=page.expects_cut_off(recipe.domain),
         checks=list_checks(recipe, log.probe or {}),
         completions=read_completions(folder),
         seconds=sum(e.get("step_time", 0.0) for e in log.train) or None,
@@ -55,6 +58,12 @@ def tabulate_quarters(train: Sequence[curves.LogEntry]) -> list[tuple[str, float
     """Return the mean of every metric over the first and over the last quarter of the steps."""
     values = {metric.name: [value for _, value in curves.find_points(train, metric.key)] for metric in METRICS}
     return [(name, *curves.compare_quarters(series)) for name, series in values.items() if series]
+
+
+def describe_watched(manifest: Mapping[str, Any]) -> str:
+    """Say on how few examples a training watched its sets; "" if it watched none or does not say."""
+    sets = {name: count for name, count in (manifest.get("examples") or {}).items() if name != "train"}
+    return " and ".join(f"{write_count(count, 'example')} of {name}" for name, count in sets.items())
 
 
 def list_checks(recipe: GrpoRecipe, probe: curves.LogEntry) -> list[list[object]]:

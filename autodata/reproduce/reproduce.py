@@ -8,18 +8,27 @@ TABLE is a table's recipe, or a folder of them. On a cluster, call slurm/reprodu
 command again skips what is finished, keeps the jobs that wait or run, and submits the others.
 """
 
+import os
 import signal
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from autodata import command
 from autodata.doctor.environment import read_site
-from autodata.reproduce import local, show
+from autodata.report.index import report
+from autodata.reproduce import show
 from autodata.reproduce.costs import forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.jobs import submit_all
-from autodata.reproduce.record import Record, make_record
-from autodata.reproduce.request import SCALES, read_request
+from autodata.reproduce.local.outcome import describe_outcome, tell_where, write_line
+from autodata.reproduce.local.published import compare_published
+from autodata.reproduce.local.run import StepFailed, run_all
+from autodata.reproduce.record import TABLES, VERIFY, Record, make_record
+from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.stats.writing import write_count, write_duration
+from autodata.types import UserError
 
 
 @command.report_errors()
@@ -46,17 +55,46 @@ def main() -> None:
         describe = show.describe_here if options.local else show.describe
         print(describe(request, steps, record, read_site()))
     elif options.local:
-        run_here(steps, record)
+        start = time.monotonic()
+        count = run_here(steps, record)
+        print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
     else:
         submit_all(steps, record)
         print(f"to follow the jobs: python -m autodata.status {request.folder}")
 
 
-def run_here(steps: Sequence[Step], record: Record) -> None:
+def run_here(steps: Sequence[Step], record: Record) -> int:
     """Run all steps on this machine; Ctrl-C and SIGTERM end the step that runs. Raises StepFailed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # servers that are up end with this command
-    print(f"to follow the steps: python -m autodata.status {record.folder}")
+    print(f"to follow the steps from elsewhere: python -m autodata.status {record.folder}")
     try:
-        local.run_all(steps, record)
+        return run_all(steps, record)
     except KeyboardInterrupt:
-        raise local.StepFailed("stopped; give the same command again to go on from there") from None
+        raise StepFailed("stopped; give the same command again to go on from there") from None
+
+
+def describe_end(request: Request, steps: Sequence[Step], count: int, seconds: float) -> list[str]:
+    """Describe what came out of the steps, `count` of which ran now, and write the pages of their runs.
+
+    Raises RunError.
+    """
+    duration = f"{count} of {write_count(len(steps), 'step')} in {write_duration(seconds)}"
+    duration += "; the others were finished before" * (count < len(steps))
+    comparison = compare_published(request, steps)
+    published = [write_line("published", comparison)] if comparison else []
+    return [
+        *describe_outcome(steps),
+        write_line("time", duration),
+        tell_where(steps, write_reports(steps)),
+        *published,
+    ]
+
+
+def write_reports(steps: Sequence[Step]) -> Path | None:
+    """Write the reports of all runs, and a page over them; None if that fails, which must not fail the steps."""
+    folders = [step.target for step in steps if step.module not in (TABLES, VERIFY)]
+    try:
+        return report(Path(os.path.commonpath(folders)))
+    except UserError as error:
+        print(f"no reports: {error}")
+        return None

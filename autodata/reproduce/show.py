@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from autodata.cluster.resources import Site
 from autodata.plan.workload import UNMEASURED
-from autodata.reproduce import local, needs
+from autodata.reproduce import needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.jobs import make_command
+from autodata.reproduce.local import run
 from autodata.reproduce.record import Cost, Record, find_ends
 from autodata.reproduce.request import Request
 from autodata.stats.writing import DASH, write_duration, write_table
@@ -42,7 +43,7 @@ def describe_here(request: Request, steps: Sequence[Step], record: Record, envir
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
     seconds = sum(cost.seconds or 0.0 for cost in costs.values())
-    commands = "\n".join(shlex.join(local.make_command(step)) for step in waiting)
+    commands = "\n".join(shlex.join(run.make_command(step)) for step in waiting)
     return "\n\n".join(
         [
             *_begin(request, "all steps on this machine"),

@@ -47,9 +47,8 @@ class Progress:
     sets `read_ledger` instead, a function that returns the ledger of all of them.
     """
 
-    def __init__(self, run: Run, unit: str, total: int = 0, *, draws: bool = True):
+    def __init__(self, run: Run, unit: str, total: int = 0):
         self.unit, self.total, self.done = unit, total, 0
-        self._draws = draws  # False if a library draws its own progress in the terminal
         self.accepted: int | None = None
         self.failures: Counter[str] = Counter()
         self.facts: dict[str, str | int | float | None] = {}
@@ -140,7 +139,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         """Write the first progress.json and start to report. Raises RunError."""
         self._write()
-        if self._draws and sys.stderr.isatty():
+        if sys.stderr.isatty():
             console = Console(stderr=True)
             screen = Live(get_renderable=lambda: draw(self.snapshot()), console=console, refresh_per_second=2)
             self._opened.enter_context(screen)

@@ -29,6 +29,7 @@ PURPOSES = {
     "inspect-ai": "evaluations and their logs",
     "jinja2": "prompts and reports",
     "json-repair": "JSON that a model did not finish",
+    "markdown-it-py": "tables of an evaluation, in a report",
     "markupsafe": "marks HTML that is already escaped",
     "math-verify": "whether two formulas are equal",
     "matplotlib": "figures",

@@ -3,14 +3,16 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from autodata.cluster.fleet import find_served
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
+from autodata.reproduce.local.logs import FOLDER, Log
 from autodata.serving.vllm import ServerError, die_with_parent
 
 
@@ -19,9 +21,14 @@ class SharedServers:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._step: Step | None = None
         self._values: list[str] = []
+
+    def must_start(self, step: Step, later: Sequence[Step]) -> bool:
+        """True if `follow` starts servers for a step, which takes minutes."""
+        is_needed = not self._process and isinstance(step.recipe, GenerateRecipe)
+        return is_needed and is_shared(step, later)
 
     def follow(self, step: Step, later: Sequence[Step]) -> list[str]:
         """Return the values that lead a step to running servers. Start or stop servers as the steps need them."""
@@ -29,7 +36,7 @@ class SharedServers:
             if not _is_silent(step):
                 self.close()
             return []
-        if not self._process and isinstance(step.recipe, GenerateRecipe) and is_shared(step, later):
+        if self.must_start(step, later):
             self._start(step)
         return self._values
 
@@ -42,19 +49,27 @@ class SharedServers:
     def _start(self, step: Step) -> None:
         """Start the servers of a step and wait until they answer. Raises ServerError."""
         command = [sys.executable, "-m", "autodata.servers", *step.arguments, f"run={self._folder / 'servers'}"]
-        # In a session of its own, the servers survive a Ctrl-C until the step has finished its calls in flight.
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=die_with_parent
-        )
-        self._step = step
-        for line in self._process.stdout or []:
-            print(line, end="", flush=True)
-            if line.startswith("models.endpoints."):
-                self._values.append(line.strip())
-            if len(self._values) == len(_list_servers(step)):
-                return
-        self.close()
-        raise ServerError(f"no server; read the logs in {self._folder / 'servers'}")
+        with Log(self._folder / FOLDER / "servers.log").open(command) as (log, file):
+            # In a session of its own, the servers survive a Ctrl-C until the step has finished its calls in flight.
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=file, start_new_session=True, preexec_fn=die_with_parent
+            )
+            self._step = step
+            self._values = list(read_values(self._process, file, len(_list_servers(step))))
+        if len(self._values) < len(_list_servers(step)):
+            self.close()
+            raise ServerError(f"no server; the end of {log.path}:\n{log.tell_end()}")
+
+
+def read_values(process: subprocess.Popen[bytes], file: IO[bytes], count: int) -> Iterator[str]:
+    """Yield the values that lead to each server as soon as all answer; copy what the command prints to its log."""
+    for line in process.stdout or []:
+        file.write(line)
+        if line.startswith(b"models.endpoints."):
+            yield line.decode().strip()
+            count -= 1
+        if not count:
+            return
 
 
 def is_shared(step: Step, later: Sequence[Step]) -> bool:
