@@ -13,6 +13,7 @@ REPO = Path(__file__).parent.parent.parent
 FOLDERS = ("*.md", "docs/**/*.md", "recipes/**/*.md", "slurm/*.md", "skills/**/*.md")
 PAGES = sorted(page for pattern in FOLDERS for page in REPO.glob(pattern))
 _FENCE = re.compile(r"^ *```[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_PROGRAM = re.compile(r"(\S*/)?autodata")
 _SPAN = re.compile(r"`([^`]+)`")
 _PLACEHOLDER = re.compile(r"[A-Z]+(_[A-Z]+)*")
 _OPTIONAL = re.compile(r"(?<!\S)\[([^\]]*)\](?!\S)")  # [--like RUN], as usage lines write it
@@ -50,7 +51,7 @@ def _read_line(line: str) -> Iterator[Command]:
         words = shlex.split(line, comments=True)
     except ValueError:  # prose with an apostrophe, or a part of a program
         return
-    if end := next((place for place, word in enumerate(words) if word in ("|", "&&", ";")), None):
+    if end := next((place for place, word in enumerate(words) if word in ("|", "&", "&&", ";")), None):
         words = words[:end]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -66,7 +67,7 @@ def _recognise(words: list[str]) -> Command | None:
             name = MODULES.get(name, name)
         case [python, "-m", name, *rest] if Path(python).name == "python" and name.startswith("autodata."):
             pass
-        case [autodata, name, *rest] if Path(autodata).name == "autodata" and name != "completion" and name[0] != "-":
+        case [autodata, name, *rest] if _PROGRAM.fullmatch(autodata) and name != "completion" and name[0] != "-":
             name = MODULES.get(name, name)
         case [accelerate, "launch", *rest] if Path(accelerate).name == "accelerate" and "training/grpo.py" in rest:
             name, rest = "training/grpo.py", rest[rest.index("training/grpo.py") + 1 :]
