@@ -23,7 +23,7 @@ from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.shipped import find_all_shipped, find_shipped
+from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.types import WrongCall
 
@@ -250,7 +250,9 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     included = values.pop("include", None) or []
     if isinstance(included, str):
         raise RecipeError(f"{path}: include must be a list; write include: [{included}]")
-    layers = [layer for name in included for layer in _read_with_includes(path.parent / name, (*chain, path))]
+    layers = [
+        layer for name in included for layer in _read_with_includes(find_included(name, path.parent), (*chain, path))
+    ]
     return [*layers, Layer(str(path), values)]
 
 

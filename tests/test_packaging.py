@@ -12,10 +12,10 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from autodata import command
-from autodata.config import load, schema_for
+from autodata.config import RecipeError, load, schema_for
 from autodata.domains.copy_recipes import copy_recipes
 from autodata.recipes import shipped
-from autodata.recipes.shipped import find_all_shipped, find_shipped, list_recipes
+from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped, list_recipes
 from autodata.run import folder
 from autodata.serving import scripted
 from autodata.types import UserError, WrongCall
@@ -83,12 +83,14 @@ def test_a_package_for_another_process_is_required():
 def test_recipes_are_found_in_the_current_folder_and_then_in_the_package(empty):
     assert find_shipped(DEMO) == str(REPO / DEMO)
     assert find_shipped("recipes/demo") == str(REPO / "recipes/demo")
-    for other in ("recipes/none.yaml", "runs/demo", "recipes_of_mine/a.yaml", "", "/recipes/demo", "demo"):
+    assert find_shipped("recipes/none.yaml") == str(REPO / "recipes/none.yaml")
+    for other in ("runs/demo", "recipes_of_mine/a.yaml", "", "/recipes/demo", "demo"):
         assert find_shipped(other) == other
     own = empty / DEMO
     own.parent.mkdir(parents=True)
     own.write_text("run: mine\n")
     assert find_shipped(DEMO) == DEMO
+    assert find_shipped("recipes/none.yaml") == "recipes/none.yaml"
     assert find_shipped("recipes/demo/dataset.yaml") == str(REPO / "recipes/demo/dataset.yaml")
     found = list_recipes()
     assert Path(DEMO) in found
@@ -111,6 +113,19 @@ def test_a_recipe_of_the_package_is_read_from_an_empty_folder(empty):
     assert recipe.run == "here"
     given = load(schema_for(DEMO), [DEMO, "documents.path=recipes/cs/documents"])
     assert given.documents.path == str(REPO / "recipes/cs/documents")
+
+
+def test_a_recipe_of_ones_own_includes_one_of_the_package(empty):
+    (empty / "base.yaml").write_text("seed: 5\n")
+    (empty / "generate_mine.yaml").write_text(f"include: [{DEMO}, base.yaml]\nrun: mine\n")
+    recipe = load(schema_for("generate_mine.yaml"), ["generate_mine.yaml"])
+    assert (recipe.run, recipe.seed, recipe.domain.name) == ("mine", 5, "skills")
+    assert find_included("none.yaml", empty) == empty / "none.yaml"
+
+
+def test_a_mistyped_recipe_of_the_package_is_told_the_nearest_one(empty):
+    with pytest.raises(RecipeError, match=r"recipes/demo/genrate\.yaml: no such file; did you mean generate\.yaml"):
+        load(schema_for(DEMO), ["recipes/demo/genrate.yaml"])
 
 
 def test_recipes_can_be_copied_to_be_changed(empty):

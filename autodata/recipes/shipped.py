@@ -13,11 +13,23 @@ RECIPES = "recipes"
 def find_shipped(path: str) -> str:
     """Return where `recipes/…` is: in the current folder if it is there, else in the package.
 
-    Every other path, and one that is in neither place, is returned as it is.
+    What is in neither place is missing in the current folder if that has recipes at all. Every other path is returned
+    as it is.
     """
-    if Path(path).parts[:1] != (RECIPES,) or Path(path).exists() or not (SHIPPED / path).exists():
+    if not _is_of_recipes(path) or Path(path).exists():
         return path
-    return str((SHIPPED / path).resolve())
+    place = SHIPPED / path
+    return path if Path(RECIPES).exists() and not place.exists() else str(place.resolve())
+
+
+def find_included(name: str, folder: Path) -> Path:
+    """Return the file that a recipe in a folder includes: it is beside the recipe, or it is one of `recipes/…`."""
+    beside = folder / name
+    return Path(find_shipped(name)) if _is_of_recipes(name) and not beside.exists() else beside
+
+
+def _is_of_recipes(path: str) -> bool:
+    return Path(path).parts[:1] == (RECIPES,)
 
 
 def list_recipes() -> list[Path]:

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from autodata.config import RecipeError
 from autodata.eval.tables.write import find_recipes
-from autodata.recipes.shipped import find_shipped
+from autodata.recipes.shipped import find_included, find_shipped
 from autodata.types import WrongCall
 
 RUNS = "runs"  # folder in which the committed recipes put their runs
@@ -106,4 +106,4 @@ def list_keys(argument: str) -> set[str]:
         raise RecipeError(f"{argument}: no such file")
     keys = {str(key) for key in OmegaConf.load(path)}
     included = (OmegaConf.load(path).get("include") or []) if "include" in keys else []
-    return (keys - {"include"}).union(*(list_keys(str(path.parent / name)) for name in included))
+    return (keys - {"include"}).union(*(list_keys(str(find_included(name, path.parent))) for name in included))
