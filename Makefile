@@ -44,6 +44,7 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/hadolint docker/*.Dockerfile
 
 clean:
 	rm -rf runs .venv .venv-gpu

@@ -4,7 +4,7 @@ The files at the top are commands (`python -m autodata.generate RECIPE`), except
 the order in which they are made, and `command` is the frame of all commands. The folders hold the parts; some of them
 are commands too (`python -m autodata.report RUN`).
 
-    recipes/      defines every key of a recipe, with one schema per command
+    recipes/      defines every key of a recipe, with one schema per command; finds the recipes in a wheel
     stats/        computes intervals and agreement, and writes numbers and tables
     serving/      sends one request to one model: reply, journal, retries, costs, and the vLLM servers
     run/          manages a run folder: its records, its manifest, and how far the run is

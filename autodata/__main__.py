@@ -25,6 +25,11 @@ COMMANDS = {
         ("scripted", "autodata.serving.scripted", "answer every role with made-up replies, to try things out"),
     ],
     "Before a run": [
+        (
+            "recipes",
+            "autodata.domains.copy_recipes",
+            "write the recipes into this folder, to read and change them",
+        ),
         ("config", "autodata.config", "print every value of a recipe, with the line that set it"),
         ("doctor", "autodata.doctor.examine", "check what would go wrong before it costs anything"),
         ("plan", "autodata.plan.plan", "estimate tokens, GPU memory, hours and money"),
@@ -80,7 +85,7 @@ def list_commands() -> str:
     lines = []
     for title, group in COMMANDS.items():
         lines += [f"{title}:", *(f"  {name:<16}{what}" for name, _, what in group), ""]
-    return "\n".join([*lines, "To train on the examples: accelerate launch training/grpo.py RECIPE"])
+    return "\n".join([*lines, "To train on the examples: accelerate launch -m autodata.training.grpo RECIPE"])
 
 
 def find_module(name: str) -> str:

@@ -5,6 +5,7 @@ wrongly, its recipe cannot be used, or a run or file that it names is not there.
 """
 
 import argparse
+import importlib.util
 import logging
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,22 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from autodata.types import UserError
+
+DISTRIBUTION = "open-autodata"  # the name that pip knows; `autodata` belongs to another project
+# The packages that most commands do without, by the extra of pyproject.toml that brings them.
+EXTRAS = {
+    "ingest": ("spacy",),
+    "train": ("accelerate", "peft", "safetensors", "torch", "transformers", "trl"),
+    "serve": ("vllm", "vllm_router"),
+}
+
+
+class MissingPackage(UserError):
+    """A package is not installed that only some commands need; the message says how to install it."""
+
+    def __init__(self, package: str, extra: str):
+        advice = f"pip install '{DISTRIBUTION}[{extra}]', or '.[{extra}]' in a checkout"
+        super().__init__(f"this needs {package}, which is not installed: {advice}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,5 +65,25 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _end(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if not (extra := find_extra(package)):
+            raise
+        _end(MissingPackage(package, extra))
+
+
+def _end(error: UserError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None
+
+
+def find_extra(package: str) -> str | None:
+    """Return the extra that brings a package; None for a package that is always installed, or is not of ours."""
+    return next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+
+
+def require_package(package: str, extra: str) -> None:
+    """Raise MissingPackage unless a package can be imported; for packages that another process imports."""
+    if importlib.util.find_spec(package) is None:
+        raise MissingPackage(package, extra)

@@ -23,6 +23,7 @@ from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.types import WrongCall
 
@@ -96,7 +97,7 @@ def _name_stage(schema: type, arguments: list[str]) -> str:
     """Say which command a recipe is for if its name says that this is another one; else nothing."""
     with suppress(RecipeError, IndexError):
         fitting = schema_for(arguments[0])
-        is_there = Path(arguments[0]).is_file()
+        is_there = Path(find_shipped(arguments[0])).is_file()
         if is_there and fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
             return f"{arguments[0]} is a recipe for {COMMANDS[fitting]}, not for {COMMANDS[schema]}"
     return ""
@@ -151,14 +152,19 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
     files = [a for a in arguments[1:] if "=" not in a]
     if wrong := [name for name in files if not name.endswith(".yaml")]:
         raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value")
-    layers = _read_with_includes(Path(arguments[0]), ())
+    layers = _read_with_includes(Path(find_shipped(arguments[0])), ())
     for name in files:
-        appended = _read_with_includes(Path(name), ())
+        appended = _read_with_includes(Path(find_shipped(name)), ())
         _require_foreign(schema, appended, arguments[0])
         layers += appended
     with _name_in_errors("command line"):
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
-    return _with_domain(layers)
+    return _with_domain([_find_files(layer) for layer in layers])
+
+
+def _find_files(layer: Layer) -> Layer:
+    """Point values such as recipes/demo/documents to the package where the current folder has no such file."""
+    return Layer(layer.name, OmegaConf.create(find_all_shipped(OmegaConf.to_container(layer.values))))
 
 
 def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
@@ -244,7 +250,9 @@ def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     included = values.pop("include", None) or []
     if isinstance(included, str):
         raise RecipeError(f"{path}: include must be a list; write include: [{included}]")
-    layers = [layer for name in included for layer in _read_with_includes(path.parent / name, (*chain, path))]
+    layers = [
+        layer for name in included for layer in _read_with_includes(find_included(name, path.parent), (*chain, path))
+    ]
     return [*layers, Layer(str(path), values)]
 
 

@@ -15,11 +15,12 @@ import yaml
 
 from autodata import command
 from autodata.config import REPO
+from autodata.recipes.shipped import SHIPPED
 from autodata.run.records import write_file
 from autodata.stats.writing import DASH, write_table
 
 _OTHER_STAGES = ("corpora", "meta", "cluster")  # these stages have reports of their own
-REGISTER, PAGE = REPO / "docs" / "fidelity.yaml", REPO / "docs" / "fidelity.md"
+REGISTER, PAGE = SHIPPED / "fidelity.yaml", REPO / "docs" / "fidelity.md"
 _SECTION = re.compile(r"^# ── (.+?) ─+$")
 _HEADER = ["rule", "origin", "paper", "code", "tests", "what we do"]
 PROVENANCE = (

@@ -43,7 +43,8 @@ RECIPES = {
     "autodata.eval.question_types": "recipes/science/question_types.yaml",
     "autodata.training.grpo": "recipes/cs/grpo.yaml",
 }
-NEEDS_NOTHING = ("autodata.fidelity", "autodata.serving.scripted")  # commands that run without any argument
+# Commands that run without any argument.
+NEEDS_NOTHING = ("autodata.domains.copy_recipes", "autodata.fidelity", "autodata.serving.scripted")
 # They belong to developers, or are started by accelerate or Slurm.
 LEFT_OUT = {
     "autodata.fidelity",

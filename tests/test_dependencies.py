@@ -18,4 +18,4 @@ def test_no_direct_dependency_is_copyleft_or_unknown():
 
 
 def test_every_purpose_is_of_a_direct_dependency():
-    assert sorted(dependencies.PURPOSES) == dependencies.read_direct()
+    assert sorted(dependencies.PURPOSES) == list(dependencies.read_direct())

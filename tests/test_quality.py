@@ -6,7 +6,7 @@ import pytest
 from datatrove.data import Document
 
 from autodata.config import RecipeError
-from autodata.corpora.quality import Quality, require_known_languages
+from autodata.corpora.quality import Quality, require_usable
 from autodata.corpora.record import Drop
 from autodata.recipes.corpora import QualityFilters
 
@@ -48,7 +48,7 @@ def test_the_language_must_be_sure_enough(at_least, reason):
 
 def test_a_language_that_nobody_knows_is_a_wrong_recipe():
     with pytest.raises(RecipeError, match=r"quality\.languages: english is not among the known ones \(.*en, "):
-        require_known_languages(QualityFilters(languages=["english"]))
+        require_usable(QualityFilters(languages=["english"]))
 
 
 @pytest.mark.slow

@@ -573,8 +573,9 @@ def test_what_must_be_there_beforehand(tmp_path, monkeypatch):
     }
     assert {*needs.list_missing_data(steps)} >= {"corpora/prbench", "corpora/pile-of-law"}
     monkeypatch.setattr(needs, "REPO", tmp_path)
-    assert "copy slurm/site.env.example" in needs.find_site_problems({})[0]
+    assert "slurm/ are in a checkout only" in needs.find_site_problems({})[0]
     (tmp_path / "slurm").mkdir()
+    assert "copy slurm/site.env.example" in needs.find_site_problems({})[0]
     (tmp_path / "slurm/site.env").touch()
     assert needs.find_site_problems({"SBATCH_PARTITION": "p", "SBATCH_ACCOUNT": "a"}) == []
     problems = needs.find_site_problems({"SBATCH_ACCOUNT": "a", "AUTODATA_PYTHON": "none/python"})

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from autodata.cluster.signals import end_process
+from autodata.command import require_package
 from autodata.serving.vllm import choose_port
 from autodata.types import UserError
 
@@ -51,6 +52,7 @@ class Router:
 
     def _start(self, workers: list[str]) -> None:
         """Start the router and wait until it answers. Raises RouterError."""
+        require_package("vllm_router", "serve")
         self.workers = set(workers)
         command = [sys.executable, "-m", "vllm_router.launch_router", "--disable-retries", "--log-level", "warning"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--prometheus-port", str(choose_port())]

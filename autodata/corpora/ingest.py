@@ -135,7 +135,7 @@ def _check(recipe: IngestRecipe) -> None:
         raise RecipeError(f"executor={recipe.executor}: choose local or slurm")
     if recipe.executor == "slurm" and not shutil.which("sbatch"):
         raise RecipeError("executor=slurm: this machine has no sbatch; run the command where Slurm jobs are submitted")
-    quality.require_known_languages(recipe.quality)
+    quality.require_usable(recipe.quality)
     if recipe.one_in < 1:
         raise RecipeError(f"one_in={recipe.one_in}: must be 1 or more")
     if recipe.workers is not None and recipe.workers < 1:

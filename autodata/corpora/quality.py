@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 
+from autodata.command import require_package
 from autodata.config import RecipeError
 from autodata.corpora.record import Drop
 from autodata.corpora.text.languages import load_identifier
@@ -55,8 +56,10 @@ def _list_filters(recipe: QualityFilters) -> Iterator[tuple[str, BaseFilter]]:
         yield "Gopher repetition", GopherRepetitionFilter()
 
 
-def require_known_languages(recipe: QualityFilters) -> None:
-    """Raise RecipeError for a language that the identifier does not know."""
+def require_usable(recipe: QualityFilters) -> None:
+    """Raise MissingPackage if filters that are on need spaCy's words, RecipeError for an unknown language."""
+    if recipe.fineweb or recipe.gopher_quality or recipe.gopher_repetition:
+        require_package("spacy", "ingest")
     known = load_identifier().labels if recipe.languages else []
     if unknown := next((code for code in recipe.languages if code not in known), None):
         raise RecipeError(f"quality.languages: {unknown} is not among the known ones ({', '.join(sorted(known))})")

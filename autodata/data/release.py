@@ -19,6 +19,7 @@ from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_i
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import COMMAND, GenerateRecipe
+from autodata.recipes.shipped import SHIPPED
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import (
@@ -62,7 +63,7 @@ def stage(run: Path, target: Path, allow_unknown: bool = False) -> ReleaseKind:
     if not manifest.get("finished"):
         raise RunError(f"{run}: not finished; finish it with {kind.command} {run}/recipe.yaml")
     kind.fill(run, target, manifest, allow_unknown)
-    write_file(target / "CITATION.cff", (config.REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    write_file(target / "CITATION.cff", (SHIPPED / "CITATION.cff").read_text(encoding="utf-8"))
     return kind
 
 

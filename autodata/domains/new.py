@@ -19,7 +19,7 @@ _HEAD = """like: {like}  # whose rules and templates hold where this folder has 
 # What a document is called: a question that speaks of "this paper" cannot be answered without it.
 source_words: [paper, study, manuscript, preprint]
 """
-_RECIPE = """# Makes examples of this domain. Append a models file, as recipes/models/api.yaml of the checkout.
+_RECIPE = """# Makes examples of this domain. Append a models file, as recipes/models/api.yaml.
 run: runs/{name}
 documents: {{path: {folder}/documents}}
 domain: {{path: {folder}}}

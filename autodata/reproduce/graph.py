@@ -7,12 +7,12 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autodata.config import REPO, RecipeError, load, schema_for
+from autodata.config import RecipeError, load, schema_for
 from autodata.generate import check_recipe
 from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
@@ -20,6 +20,7 @@ from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.shipped import list_recipes
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
 from autodata.reproduce.request import CORPUS, RUNS, Request, has_keys
@@ -80,7 +81,7 @@ class _Graph:
         self._domains: dict[str, str] = {}  # documents → the domain whose steps read them
         self._replaced: dict[str, set[str]] = defaultdict(set)  # key of a corpus → what would be read without it
         self._request = request
-        self._makers = find_makers([REPO / "recipes", *(table.parent for table in request.tables)])
+        self._makers = find_makers([*list_recipes(), *_list_neighbours(request.tables)])
         self._ends: dict[str, str] = {}  # run folder → the step after which it can be read
         self._open: list[str] = []  # run folders whose steps are being added
 
@@ -221,10 +222,15 @@ def _move(value: Any, request: Request) -> Any:
     return {key: _move(item, request) for key, item in value.items()} if isinstance(value, dict) else value
 
 
-def find_makers(folders: list[Path]) -> dict[str, list[Path]]:
+def _list_neighbours(tables: Sequence[Path]) -> list[Path]:
+    """List the recipes beside the tables' own, which may be in a folder of the user."""
+    return [path for table in tables for path in table.parent.rglob("*.yaml")]
+
+
+def find_makers(recipes: Sequence[Path]) -> dict[str, list[Path]]:
     """Find the recipes that have a `run` of their own, by its value. Whatever they include does not count."""
     makers: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted({path.resolve() for folder in folders for path in folder.rglob("*.yaml")}):
+    for path in sorted({path.resolve() for path in recipes}):
         if found := _RUN.search(path.read_text(encoding="utf-8")):
             makers[found[1]].append(path)
     return makers

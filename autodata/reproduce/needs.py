@@ -72,6 +72,8 @@ def count_disk(weights: Mapping[str, float], costs: Mapping[str, Cost]) -> float
 
 def find_site_problems(site: Mapping[str, str]) -> list[str]:
     """Say what slurm/site.env lacks; `site` is its content, over which the environment goes."""
+    if not (REPO / _SITE).parent.exists():
+        return ["the scripts of slurm/ are in a checkout only: work in a clone, or add --local to use this machine"]
     if not (REPO / _SITE).exists():
         return [f"{_SITE} is missing: copy {_SITE}.example and edit it"]
     problems = [f"{name} is empty; many clusters require it" for name in _EMPTY if not site.get(name)]

@@ -9,12 +9,18 @@ from omegaconf import OmegaConf
 
 from autodata.config import RecipeError
 from autodata.eval.tables.write import find_recipes
+from autodata.recipes.shipped import find_included, find_shipped
 from autodata.types import WrongCall
 
 RUNS = "runs"  # folder in which the committed recipes put their runs
 SCALES = ("paper", "small")
+<<<<<<< HEAD
 _SMALL = Path("recipes/scale/small")
 CORPUS, _RUNS = "corpus", "runs"  # keys that are the command's own; all others go to the steps
+=======
+_SMALL = "recipes/scale/small"
+_OWN = ("corpus", "runs")  # keys that are the command's own; all others go to the steps
+>>>>>>> s28p
 
 
 @dataclass(frozen=True)
@@ -56,9 +62,13 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
         raise WrongCall(f"{wrong!r} is neither a .yaml file nor of the form key=value")
     steps = tuple(text for text in values if not _is_own(text))
     _require_shared(steps)
+<<<<<<< HEAD
     own = _read_own([text for text in values if _is_own(text)])
     runs = own.pop(_RUNS, RUNS)
     tables = _find_tables(Path(table), scale)
+=======
+    tables = _find_tables(Path(find_shipped(table)), scale)
+>>>>>>> s28p
     name = Path(table).stem + ("_small" if scale == "small" else "")
     if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
         return Request(tables, name, (), steps, own, runs, ignored=tuple(files))
@@ -86,7 +96,9 @@ def _read_own(texts: Sequence[str]) -> dict[str, str]:
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:
     """List the recipes of a table, or of all tables in a folder. Raises RecipeError."""
-    tables = find_recipes(table) if scale == "paper" else [_SMALL / path.name for path in find_recipes(table)]
+    tables = find_recipes(table)
+    if scale == "small":
+        tables = [Path(find_shipped(f"{_SMALL}/{path.name}")) for path in tables]
     if missing := next((path for path in tables if not path.is_file()), None):
         there = ", ".join(sorted(path.name for path in missing.parent.glob("*.yaml")))
         raise RecipeError(f"{missing}: no such file; this folder has {there or 'no recipe'}")
@@ -120,9 +132,9 @@ def has_key(schema: type, key: str) -> bool:
 
 def list_keys(argument: str) -> set[str]:
     """List the keys at the top level of a file. Raises RecipeError."""
-    if not Path(argument).is_file():
+    path = Path(find_shipped(argument))
+    if not path.is_file():
         raise RecipeError(f"{argument}: no such file")
-    keys = {str(key) for key in OmegaConf.load(argument)}
-    included = (OmegaConf.load(argument).get("include") or []) if "include" in keys else []
-    folder = Path(argument).parent
-    return (keys - {"include"}).union(*(list_keys(str(folder / name)) for name in included))
+    keys = {str(key) for key in OmegaConf.load(path)}
+    included = (OmegaConf.load(path).get("include") or []) if "include" in keys else []
+    return (keys - {"include"}).union(*(list_keys(str(find_included(name, path.parent))) for name in included))

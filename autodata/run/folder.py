@@ -286,6 +286,8 @@ def tell_time(timespec: str = "seconds") -> str:
 
 def find_git_commit() -> str | None:
     """Return the commit of this code, marked if files were changed since; None outside a checkout."""
+    if not (REPO / ".git").exists():  # an installed package may lie in a checkout of something else
+        return None
     command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
     with suppress(OSError, subprocess.TimeoutExpired):
         return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None

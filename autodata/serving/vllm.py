@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from autodata.command import require_package
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
 from autodata.serving.embedded import resolve_weights
@@ -31,6 +32,7 @@ class RunningServer:
     """One running vLLM process."""
 
     def __init__(self, name: str, endpoint: Endpoint, log: Path, address: str = "127.0.0.1"):
+        require_package("vllm", "serve")
         self.name, self.endpoint, self.log = name, endpoint, log
         try:
             port = choose_port(endpoint.server.port)

@@ -19,6 +19,7 @@ from autodata.eval.tables.numbers import split_cell
 from autodata.eval.tables.rows import check_rows, note_outcomes
 from autodata.eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
 from autodata.recipes.evaluation import TableRecipe, TableRow
+from autodata.recipes.shipped import find_shipped
 from autodata.stats.writing import write_table
 
 SHAPES: dict[str, Callable[[TableRecipe], list[ResultTable]]] = {
@@ -114,5 +115,5 @@ def find_recipes(path: Path) -> list[Path]:
 @command.report_errors()
 def main() -> None:
     recipe, *changes = command.read_recipe(__doc__)
-    for path in find_recipes(Path(recipe)):
+    for path in find_recipes(Path(find_shipped(recipe))):
         print_table(load(TableRecipe, [str(path), *changes]))

