@@ -14,13 +14,8 @@ from autodata.types import WrongCall
 
 RUNS = "runs"  # folder in which the committed recipes put their runs
 SCALES = ("paper", "small")
-<<<<<<< HEAD
-_SMALL = Path("recipes/scale/small")
-CORPUS, _RUNS = "corpus", "runs"  # keys that are the command's own; all others go to the steps
-=======
 _SMALL = "recipes/scale/small"
-_OWN = ("corpus", "runs")  # keys that are the command's own; all others go to the steps
->>>>>>> s28p
+CORPUS, _RUNS = "corpus", "runs"  # keys that are the command's own; all others go to the steps
 
 
 @dataclass(frozen=True)
@@ -62,13 +57,9 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
         raise WrongCall(f"{wrong!r} is neither a .yaml file nor of the form key=value")
     steps = tuple(text for text in values if not _is_own(text))
     _require_shared(steps)
-<<<<<<< HEAD
     own = _read_own([text for text in values if _is_own(text)])
     runs = own.pop(_RUNS, RUNS)
-    tables = _find_tables(Path(table), scale)
-=======
     tables = _find_tables(Path(find_shipped(table)), scale)
->>>>>>> s28p
     name = Path(table).stem + ("_small" if scale == "small" else "")
     if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
         return Request(tables, name, (), steps, own, runs, ignored=tuple(files))

@@ -15,6 +15,7 @@ from autodata.cluster import jobs
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.jobs import QueuedJob
 from autodata.cluster.parts import AND
+from autodata.recipes.shipped import find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Record
@@ -83,7 +84,7 @@ def choose_script(step: Step) -> str:
 def choose_accelerate(recipe: object) -> str | None:
     """Choose the file that launches a training of adapters, which is on one GPU; None: nothing special."""
     is_small = isinstance(recipe, GrpoRecipe) and recipe.lora and not recipe.trainer.get("use_cpu")
-    return "recipes/accelerate/one_gpu.yaml" if is_small and _ACCELERATE not in os.environ else None
+    return find_shipped("recipes/accelerate/one_gpu.yaml") if is_small and _ACCELERATE not in os.environ else None
 
 
 def submit_all(steps: Sequence[Step], record: Record, others: Mapping[str, str] | None = None) -> Record:
