@@ -53,7 +53,7 @@ def _read_line(line: str) -> Iterator[Command]:
         words = shlex.split(line, comments=True)
     except ValueError:  # prose with an apostrophe, or a part of a program
         return
-    if end := next((place for place, word in enumerate(words) if word in ("|", "&&", ";")), None):
+    if end := next((place for place, word in enumerate(words) if word in ("|", "&&", ";", "&")), None):
         words = words[:end]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
