@@ -123,7 +123,12 @@ def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, c
     assert [x for x, _ in chart.lines[0].points] == [0, 8]
     page = render(dataset, read_manifest(dataset))
     assert "Whom the examples still teach" in page
-    for text in ('href="#shelf-life"', "tokens of a pass", "at_8", "too_easy", "Share of the rows in the band: at_0 (step 0):"):
+    for text in (
+        'href="#shelf-life"',
+        "tokens of a pass",
+        "too_easy",
+        "Share of the rows in the band: at_0 (step 0):",
+    ):
         assert text in page
     assert str(dataset / REMEASURED) in capsys.readouterr().out
 

@@ -66,7 +66,9 @@ def _recognise(words: list[str]) -> Command | None:
             name = MODULES.get(name, name)
         case [python, "-m", name, *rest] if Path(python).name == "python" and name.startswith("autodata."):
             pass
-        case [autodata, name, *rest] if re.fullmatch(r"(\S*/)?autodata", autodata) and name != "completion" and name[0] != "-":
+        case [autodata, name, *rest] if (
+            re.fullmatch(r"(\S*/)?autodata", autodata) and name != "completion" and name[0] != "-"
+        ):
             name = MODULES.get(name, name)
         case [accelerate, "launch", *rest] if Path(accelerate).name == "accelerate" and "training/grpo.py" in rest:
             name, rest = "training/grpo.py", rest[rest.index("training/grpo.py") + 1 :]
