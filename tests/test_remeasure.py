@@ -126,7 +126,6 @@ def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, c
     for text in (
         'href="#shelf-life"',
         "tokens of a pass",
-        "at_8",
         "too_easy",
         "Share of the rows in the band: at_0 (step 0):",
     ):
