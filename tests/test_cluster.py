@@ -163,7 +163,7 @@ def test_a_job_is_submitted_and_found_and_errors_have_slurms_words(slurm):
         jobs.submit(["sbatch", "--time=1", "s.sh"])
     slurm(
         "squeue",
-        "printf '7|a|RUNNING|2026-01-02T03:04:05\\n8|a|COMPLETING|N/A\\n9|b|PENDING|N/A\\n6|b|RUNNING|NONE\\n'",
+        "printf '7|RUNNING|2026-01-02T03:04:05|a\\n8|COMPLETING|N/A|a\\n9|PENDING|N/A|b\\n6|RUNNING|NONE|b\\n'",
     )
     end = time.mktime((2026, 1, 2, 3, 4, 5, 0, 0, -1))
     assert jobs.find(["a", "b"]) == [

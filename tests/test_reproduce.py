@@ -23,9 +23,10 @@ from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.jobs import make_command, name_job, submit_all
 from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
+from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
+from autodata.reproduce.slurm.room import Room
 from autodata.run.folder import MANIFEST, Run
 from autodata.run.records import RunError
 from autodata.types import WrongCall
@@ -391,8 +392,8 @@ class Queue:
         self.jobs: dict[str, QueuedJob] = {}
         self.commands: dict[str, list[str]] = {}
         self.ending: dict[str, str] = {}
-        monkeypatch.setattr(jobs, "find_ending", lambda names: self.ending)
-        monkeypatch.setattr(jobs, "find", lambda names: [job for job in self.jobs.values() if job.name in names])
+        monkeypatch.setattr(jobs, "find_ending", lambda: [QueuedJob(i, n, 0.0) for n, i in self.ending.items()])
+        monkeypatch.setattr(jobs, "find_all", lambda: [*self.jobs.values()])
         monkeypatch.setattr(jobs, "submit", self.submit)
         monkeypatch.setattr(jobs, "cancel", lambda ids: [self.jobs.pop(id) for id in ids])
 
@@ -449,7 +450,7 @@ def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path,
 def test_a_job_waits_for_the_processes_of_the_one_before_it_that_was_cancelled(tmp_path, monkeypatch):
     queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
     steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
-    queue.ending = {name_job(steps[0]): "98", name_job(steps[1]): "99"}
+    queue.ending = {name_job((steps[0],)): "98", name_job((steps[1],)): "99"}
     submit_all(steps, record_of(folder, steps))
     assert "--dependency=afterany:98" in queue.commands["1"]
     assert "--dependency=afterok:1,afterany:99" in queue.commands["2"]
@@ -504,7 +505,7 @@ def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
     for is_assumed in (True, False):
         costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, assumed=is_assumed) for step in steps}
         record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
-        text = show.describe(request, steps, record, {})
+        text = show.describe(request, steps, record, {}, Room().describe())
         count = len(steps)
         assert f"To do in all: {8 * count}.0{mark} GPU-hours, {5 * count}{mark} tokens, 5 h 00 min{mark} on" in text
         assert f"on at most 2{mark} nodes at a time" in text
@@ -531,14 +532,14 @@ def test_two_tables_share_the_jobs_of_their_runs(tmp_path, monkeypatch):
 def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTODATA_ACCELERATE", raising=False)
     steps = graph("recipes/tables/table11.yaml", "recipes/models/one_node.yaml")
-    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in steps}
+    words = {step.name.partition(" ")[0]: make_command((step,), [], tmp_path)[1:] for step in steps}
     scripts = {name: command[0].removeprefix("slurm/") for name, command in words.items()}
     assert scripts["ingest"] == "ingest.sh"
     assert scripts["generate"] == "generate.sh"
     assert scripts["question_types"] == scripts["dataset"] == scripts["verify"] == scripts["tables"] == "run.sh"
     assert words["question_types"][4] == "autodata.eval.question_types"
     sharing = graph("recipes/tables/table2.yaml", "recipes/models/one_gpu.yaml")
-    words = {step.name.partition(" ")[0]: make_command(step, [], tmp_path)[1:] for step in sharing}
+    words = {step.name.partition(" ")[0]: make_command((step,), [], tmp_path)[1:] for step in sharing}
     for name, module in (
         ("generate", "autodata.generate"),
         ("eval", "autodata.eval.run"),
@@ -546,11 +547,10 @@ def test_the_script_of_a_job_and_how_a_training_is_launched(tmp_path, monkeypatc
         assert (words[name][0], words[name][4]) == ("slurm/run.sh", module)
         write_job(Call(words[name][0], (), tuple(words[name][4:])), Site())
     training = next(s for s in graph("recipes/tables/figure3.yaml", PAPER) if s.module == "autodata.training.grpo")
-    assert make_command(training, [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
+    assert make_command((training,), [], tmp_path)[:2] == ["bash", "slurm/train.sh"]
     lora = ["recipes/models/one_gpu.yaml", "recipes/training/one_gpu.yaml"]
     training = next(s for s in graph("recipes/tables/figure3.yaml", *lora) if s.module == "autodata.training.grpo")
-    assert make_command(training, [], tmp_path)[1] == "AUTODATA_ACCELERATE=recipes/accelerate/one_gpu.yaml"
-    assert name_job(training) == name_job(training)
+    assert make_command((training,), [], tmp_path)[1] == "AUTODATA_ACCELERATE=recipes/accelerate/one_gpu.yaml"
 
 
 def test_the_longest_chain_and_the_most_nodes():

@@ -154,6 +154,7 @@ def test_every_command_that_starts_servers_is_known():
     starts = {path for folder in ("autodata", "eval") for path in (REPO / folder).rglob("*.py")
               if " running(" in path.read_text() or "(running(" in path.read_text()}  # fmt: skip
     modules = {".".join(path.relative_to(REPO).with_suffix("").parts) for path in starts}
+    modules = {f"autodata.{module.removeprefix('autodata.')}" for module in modules}  # eval stands beside autodata
     modules -= {"autodata.serving.vllm", "autodata.doctor.examine"}  # the definition, and --serve of a small check
     assert {module.removesuffix(".audit") for module in modules} == set(SERVING)
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from autodata.cluster.resources import Site, ask_for_cpus, ask_for_gpus
@@ -30,7 +31,10 @@ class ServerGroup:
 
 
 def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str] = ()) -> list[ServerGroup]:
-    """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError."""
+    """Plan the jobs of every endpoint that has a server and that a role or a grader uses. Raises RecipeError.
+
+    The first jobs of all endpoints come first, because a command starts once every endpoint has a replica.
+    """
     groups, served = [], find_served(models, graders)
     _check_sharing(served)
     for name, endpoint in served.items():
@@ -44,8 +48,8 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
         per_job = gpus_per_node // gpus if gpus else replicas
         for number in range(math.ceil(replicas / per_job)):
             in_job = min(per_job, replicas - number * per_job)
-            groups.append(ServerGroup(name, in_job, gpus, _name(name, number, endpoint, run)))
-    return groups
+            groups.append((number, ServerGroup(name, in_job, gpus, _name(name, number, endpoint, run))))
+    return [group for _, group in sorted(groups, key=itemgetter(0))]
 
 
 def find_served(models: Models, graders: Collection[str] = ()) -> dict[str, Endpoint]:

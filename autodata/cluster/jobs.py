@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,8 @@ from datetime import datetime
 from autodata.types import UserError
 
 WAITING_OR_RUNNING = {"PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING", "STOPPED"}
+
+_DOWN = ("down", "drain", "fail", "maint")  # how the states of nodes begin that take no jobs
 
 
 class SlurmError(UserError):
@@ -43,21 +45,26 @@ def submit(command: Sequence[str]) -> str:
 
 def find(names: Iterable[str]) -> list[QueuedJob]:
     """Find this user's jobs with these names that wait or run. Raises SlurmError."""
-    jobs = _list(names)
-    return [QueuedJob(id, name, _read_end(state, end)) for id, name, state, end in jobs if state in WAITING_OR_RUNNING]
-
-
-def find_ending(names: Iterable[str]) -> dict[str, str]:
-    """Find this user's jobs that are over but whose processes still run: name → number. Raises SlurmError."""
-    return {name: id for id, name, state, _ in _list(names) if state == "COMPLETING"}
-
-
-def _list(names: Iterable[str]) -> list[list[str]]:
     joined = ",".join(names)
-    if not joined:
-        return []
-    listed = run(["squeue", "--noheader", "--me", f"--name={joined}", "--format=%i|%j|%T|%e"])
-    return [line.split("|") for line in listed.splitlines()]
+    return _find(joined, WAITING_OR_RUNNING) if joined else []
+
+
+def find_all() -> list[QueuedJob]:
+    """Find all of this user's jobs that wait or run. Raises SlurmError."""
+    return _find(None, WAITING_OR_RUNNING)
+
+
+def find_ending() -> list[QueuedJob]:
+    """Find this user's jobs that are over but whose processes still run. Raises SlurmError."""
+    return _find(None, {"COMPLETING"})
+
+
+def _find(names: str | None, states: Collection[str]) -> list[QueuedJob]:
+    """Find this user's jobs that are in one of the states; `names` are joined by commas."""
+    chosen = [f"--name={names}"] if names else []
+    lines = run(["squeue", "--noheader", "--me", *chosen, "--format=%i|%T|%e|%j"]).splitlines()
+    listed = [line.split("|", 3) for line in lines]  # a name may contain anything
+    return [QueuedJob(id, name, _read_end(state, end)) for id, state, end, name in listed if state in states]
 
 
 def list_reasons() -> dict[str, tuple[str, str]]:
@@ -69,6 +76,26 @@ def list_reasons() -> dict[str, tuple[str, str]]:
 def list_nodes(nodelist: str) -> list[str]:
     """List the nodes of a job, which Slurm writes shortened, such as n[1-3]. Raises SlurmError."""
     return run(["scontrol", "show", "hostnames", nodelist]).split()
+
+
+def count_nodes(gpus: int, partition: str) -> int | None:
+    """Count the nodes of a partition that are up and have so many GPUs; None if Slurm cannot be asked from here.
+
+    Without a name, it is the partition that jobs go to by default.
+    """
+    chosen = [f"--partition={partition}"] if partition else []
+    try:
+        lines = run(["sinfo", "--noheader", "--Node", *chosen, "--format=%N|%P|%G|%T"]).splitlines()
+    except SlurmError:
+        return None
+    nodes = [line.split("|") for line in lines]
+    fitting = [(name, part) for name, part, gres, state in nodes if not state.startswith(_DOWN) and _has(gres, gpus)]
+    return len({name for name, part in fitting if partition or part.endswith("*")})
+
+
+def _has(gres: str, gpus: int) -> bool:
+    """True if a node has so many GPUs by what Slurm writes of it, such as gpu:8 or gpu:h200:8(S:0-1),fs:1."""
+    return sum(map(int, re.findall(r"(?:^|,)gpu(?::[^:,(]+)?:(\d+)", gres))) >= gpus
 
 
 def is_alive(id: str) -> bool | None:

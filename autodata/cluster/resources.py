@@ -21,6 +21,7 @@ class Site:
     cpus_per_gpu: int = 8  # at least; a job that has its nodes for itself has all
     memory_gb_per_gpu: int = 64  # likewise
     whole_nodes: bool = True  # a job that uses all GPUs of a node gets the node for itself
+    nodes: int | None = None  # how many nodes campaigns may use together; None: as many as Slurm has
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Site":
@@ -33,6 +34,7 @@ class Site:
             number("AUTODATA_CPUS_PER_GPU", cls.cpus_per_gpu),
             number("AUTODATA_MEMORY_GB_PER_GPU", cls.memory_gb_per_gpu),
             bool(number("AUTODATA_WHOLE_NODES", int(cls.whole_nodes))),
+            number("AUTODATA_NODES", 0) or None,
         )
 
 

@@ -134,7 +134,8 @@ def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
     chosen = [station for station in plan.stations.values() if station.speed and station.speed.origin == CHOSEN]
     is_assumed = bool(plan.origin == UNMEASURED or uncounted or chosen)
     seconds = None if unknown else fmean(plan.seconds)
-    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, assumed=is_assumed)
+    busy = () if unknown else tuple((name, plan.utilisation(name) * seconds) for name in sorted(plan.stations))
+    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, is_assumed, busy)
 
 
 def _tell_uncounted(plan: QueuePlan, recipe: Any) -> list[str]:

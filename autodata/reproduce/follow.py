@@ -71,7 +71,7 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
     state, reason = (queue or {}).get(entry.job, ("", ""))
     if state == "RUNNING" or (_has_own_folder(entry) and is_held(Path(entry.target))):
         return "running", _tell_progress(entry, record)
-    missing = [name for name in entry.after if name not in finished]
+    missing = [name for name in (*entry.after, *entry.behind) if name in record.steps and name not in finished]
     if state:
         return "waiting", f"for {', '.join(missing)}" if missing else _explain_wait(state, reason)
     if entry.job and queue is not None:

@@ -51,6 +51,8 @@ class Step:
     arguments: tuple[str, ...]
     after: tuple[str, ...]  # names of the steps whose results it reads
     recipe: Any  # None for a step that takes a folder
+    beside: tuple[str, ...] = ()  # on a cluster: all steps of its job, if there are several
+    behind: tuple[str, ...] = ()  # on a cluster: the steps beside which it has no room, so that it waits for their end
 
     @property
     def name(self) -> str:

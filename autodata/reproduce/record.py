@@ -42,6 +42,10 @@ class Node(Protocol):
     def after(self) -> tuple[str, ...]:
         """The names of the steps whose results it reads."""
 
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """The names of the steps that must be over before it, because nodes for both are missing."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -53,6 +57,7 @@ class Cost:
     tokens: float | None = None
     disk_gb: float = 0.0
     assumed: bool = False  # a number rests on priors.yaml
+    busy: tuple[tuple[str, float], ...] = ()  # for how many seconds each server works, by its endpoint
 
     @property
     def gpu_hours(self) -> float | None:
@@ -73,6 +78,7 @@ class StepRecord:
     cost: Cost
     finished: bool = False
     job: str = ""  # number of its last Slurm job; empty if none was submitted
+    behind: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -103,7 +109,9 @@ def make_record(folder: Path, steps: Sequence[Node], costs: Mapping[str, Cost], 
 
     def make(step: Node) -> StepRecord:
         job = earlier[step.name].job if step.name in earlier else ""
-        return StepRecord(step.module, step.target, step.after, costs[step.name], step.name in finished, job)
+        return StepRecord(
+            step.module, step.target, step.after, costs[step.name], step.name in finished, job, step.behind
+        )
 
     return Record(folder, {step.name: make(step) for step in steps})
 
@@ -119,6 +127,11 @@ def read_record(folder: Path) -> Record:
     return Record(folder, {entry.name: entry for entry in entries})
 
 
+def read_others(folder: Path) -> list[Record]:
+    """Read the records of other requests whose runs lie in the same folder. Raises RunError."""
+    return [read_record(path.parent) for path in sorted(folder.parent.glob(f"*/{STEPS}")) if path.parent != folder]
+
+
 def find_ends(steps: Iterable[Node], costs: Mapping[str, Cost]) -> dict[str, float]:
     """Find when each step ends, in seconds, if it begins as soon as the steps before it have ended.
 
@@ -126,6 +139,6 @@ def find_ends(steps: Iterable[Node], costs: Mapping[str, Cost]) -> dict[str, flo
     """
     ends: dict[str, float] = {}
     for step in steps:
-        start = max((ends.get(name, 0.0) for name in step.after), default=0.0)
+        start = max((ends.get(name, 0.0) for name in (*step.after, *step.behind)), default=0.0)
         ends[step.name] = start + (costs[step.name].seconds or 0.0)
     return ends

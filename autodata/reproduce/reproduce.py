@@ -12,7 +12,7 @@ corpus files or the run of a finished ingest; for the tables of several domains,
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodata import command
@@ -24,14 +24,18 @@ from autodata.reproduce.alone import hold_alone
 from autodata.reproduce.costs import Evidence, forecast
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.jobs import submit_all
 from autodata.reproduce.local.outcome import describe_outcome, tell_where, write_line
 from autodata.reproduce.local.published import compare_published
 from autodata.reproduce.local.run import StepFailed, run_all
-from autodata.reproduce.record import TABLES, VERIFY, Record, make_record
+from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.reproduce.slurm.jobs import submit_all
+from autodata.reproduce.slurm.joint import join
+from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
 from autodata.stats.writing import write_count, write_duration
-from autodata.types import UserError
+from autodata.types import UserError, WrongCall
+
+Costs = Mapping[str, Cost]
 
 
 @command.report_errors()
@@ -49,29 +53,56 @@ def main() -> None:
     request = read_request(options.table, options.scale)
     steps = build(request)
     if options.dry_run:
-        describe = show.describe_here if options.local else show.describe
-        print(describe(request, steps, look_at(request, steps, options.speed), read_site()))
+        finished, costs = look_at(request, steps, options.speed)
+        describe = describe_here if options.local else describe_jobs
+        print(describe(request, steps, finished, costs))
         return
     with hold_alone(request, options.local):
         if request.ignored:
             print(request.explain_ignored(), flush=True)
-        record = look_at(request, steps, options.speed)
+        finished, costs = look_at(request, steps, options.speed)
         if not options.local:
-            submit_all(steps, record)
-            print(f"to follow the jobs: python -m autodata.status {request.folder}")
+            submit(request, steps, finished, costs)
             return
         start = time.monotonic()
-        count = run_here(steps, record)
+        count = run_here(steps, make_record(request.folder, steps, costs, finished))
         print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
 
 
-def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> Record:
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Costs]:
     """Look at what is finished, and forecast the rest. Raises UserError."""
     require_same(steps)
     finished = find_finished(steps)
     made = [step for step in steps if step.name in finished]
-    costs = forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
-    return make_record(request.folder, steps, costs, finished)
+    return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
+
+
+def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+    return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
+
+
+def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+    room = Room.read(read_site(), request.folder)
+    steps, costs = arrange(steps, finished, costs, room)
+    record = make_record(request.folder, steps, costs, finished)
+    notes = f"{room.describe()} {find_too_large(steps, finished, costs, room)}"
+    return show.describe(request, steps, record, read_site(), notes.strip())
+
+
+def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> None:
+    """Submit the jobs of all steps that are not finished. Raises WrongCall, SlurmError."""
+    room = Room.read(read_site(), request.folder)
+    steps, costs = arrange(steps, finished, costs, room)
+    if problem := find_too_large(steps, finished, costs, room):
+        raise WrongCall(problem)
+    submit_all(steps, make_record(request.folder, steps, costs, finished), room.list_jobs())
+    print(f"to follow the jobs: python -m autodata.status {request.folder}")
+
+
+def arrange(steps: Sequence[Step], finished: set[str], costs: Costs, room: Room) -> tuple[Sequence[Step], Costs]:
+    """Decide which steps share a job, and which jobs wait for room."""
+    steps, costs = join(steps, finished, costs, room)
+    return keep_apart(steps, finished, costs, room), costs
 
 
 def run_here(steps: Sequence[Step], record: Record) -> int:

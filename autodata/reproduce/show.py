@@ -2,22 +2,25 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from autodata.cluster.resources import Site
 from autodata.reproduce import needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
-from autodata.reproduce.jobs import make_command
 from autodata.reproduce.local import run
 from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
 from autodata.reproduce.request import Request
+from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command
 from autodata.stats.writing import DASH, write_duration, write_table
 
 _HEAD = ("step", "after", "state", "nodes", "GPUs", "GPU-hours", "tokens", "wall-clock", "forecast from")
 
 
-def describe(request: Request, steps: Sequence[Step], record: Record, environment: Mapping[str, str]) -> str:
-    """Describe the jobs of a cluster before the first is submitted."""
+def describe(
+    request: Request, steps: Sequence[Step], record: Record, environment: Mapping[str, str], room: str
+) -> str:
+    """Describe the jobs of a cluster before the first is submitted. `room` says how many nodes they have."""
     site = Site.read(environment)
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
@@ -31,6 +34,7 @@ def describe(request: Request, steps: Sequence[Step], record: Record, environmen
             *_begin(request, f"jobs in {record.folder}"),
             write_costs(record, site),
             *_sum_up(costs, seconds, f"{place}. The wait in the queue comes on top"),
+            room,
             *_list_needs(waiting, costs, environment),
             *(["\n".join(["The site file lacks:", *(f"- {problem}" for problem in problems)])] if problems else []),
             "Jobs, each with the numbers of those before it:\n" + "\n".join(_list_jobs(steps, record)),
@@ -69,7 +73,7 @@ def write_costs(record: Record, site: Site) -> str:
     numbers = {name: str(number) for number, name in enumerate(record.steps, 1)}
     rows: list[Sequence[object]] = [("", *_HEAD)]
     for entry in record.steps.values():
-        after = ", ".join(numbers[name] for name in entry.after) or DASH
+        after = ", ".join(numbers[name] for name in (*entry.after, *entry.behind) if name in numbers) or DASH
         state = "finished" if entry.finished else "to do"
         rows.append((numbers[entry.name], entry.name, after, state, *_write_cost(entry.cost, site)))
     return write_table(rows)
@@ -134,11 +138,14 @@ def _list(head: str, needed: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _list_jobs(steps: Sequence[Step], record: Record) -> Iterator[str]:
     """List the commands that submit the unfinished steps; `$3` stands for the number of the third step's job."""
-    numbers = {name: f"${number}" for number, name in enumerate(record.steps, 1)}
+    order = {name: number for number, name in enumerate(record.steps, 1)}
     for step in steps:
-        if not record.steps[step.name].finished:
-            after = [numbers[name] for name in step.after if not record.steps[name].finished]
-            yield f"{numbers[step.name]}: " + _quote(make_command(step, after, record.folder))
+        first = order[step.beside[0] if step.beside else step.name]
+        record = record.change(replace(record.steps[step.name], job=f"${first}"))
+    for job in list_jobs(step for step in steps if not record.steps[step.name].finished):
+        after, ended = find_awaited(job, steps, record)
+        numbers = ", ".join(f"${order[step.name]}" for step in job)
+        yield f"{numbers}: " + _quote(make_command(job, after, record.folder, ended))
 
 
 def _quote(command: Sequence[str]) -> str:

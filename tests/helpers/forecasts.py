@@ -13,6 +13,8 @@ from autodata.eval.tables.write import find_recipes
 from autodata.reproduce.costs import forecast
 from autodata.reproduce.graph import Step, build
 from autodata.reproduce.request import read_request
+from autodata.reproduce.slurm.joint import join
+from autodata.reproduce.slurm.room import Room
 from autodata.stats.writing import DASH, write_duration, write_table
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reproduce.md"
@@ -54,12 +56,14 @@ def write_forecasts() -> str:
     paths = find_recipes(Path("recipes/tables"))
     graphs = {path.stem: build(read_request([str(path), MODELS], "paper")) for path in paths}
     costs = forecast(list({step.name: step for steps in graphs.values() for step in steps}.values()))
-    equal = defaultdict(list)
+    equal, shared = defaultdict(list), {}
     for name, steps in graphs.items():
-        equal[tuple(sum_table(steps, costs))].append(f"`{name}`")
+        joined, joint_costs = join(steps, set(), costs, Room())
+        equal[tuple(sum_table(joined, joint_costs))].append(f"`{name}`")
+        shared |= {step.name: joint_costs[step.name] for step in joined}
     tables = [[", ".join(names), *cells] for cells, names in equal.items()]
     header = ["table", *COLUMNS]
-    steps = write_table([["step", "GPUs", *COLUMNS], *list_steps(costs)])
+    steps = write_table([["step", "GPUs", *COLUMNS], *list_steps(shared)])
     return f"{write_table([header, *tables])}\n\n{steps}\n"
 
 

@@ -8,18 +8,21 @@ from autodata.reproduce.costs import forecast
 from autodata.reproduce.graph import build
 from autodata.reproduce.record import make_record
 from autodata.reproduce.request import read_request
+from autodata.reproduce.slurm.joint import join
+from autodata.reproduce.slurm.room import Room
 
 FOLDER = Path(__file__).parent.parent / "golden" / "dry_runs"
 TABLES = ("table2", "table4")
-_HASH = re.compile(r"(autodata-\w+-)[0-9a-f]{10}")  # it depends on the folder of the checkout
+_HASH = re.compile(r"(?<=-)[0-9a-f]{10}(?=[- ])")  # it depends on the folder of the checkout
 
 
 def describe(table: str) -> str:
     """Describe a table of the paper as --dry-run does, as if nothing were finished and the site file were missing."""
     request = read_request([f"recipes/tables/{table}.yaml", "recipes/models/paper.yaml"], "paper")
-    steps = build(request)
-    record = make_record(request.folder, steps, forecast(steps), set())
-    return _HASH.sub(r"\1HASH", show.describe(request, steps, record, {})) + "\n"
+    steps, room = build(request), Room()
+    steps, costs = join(steps, set(), forecast(steps), room)
+    record = make_record(request.folder, steps, costs, set())
+    return _HASH.sub("HASH", show.describe(request, steps, record, {}, room.describe())) + "\n"
 
 
 if __name__ == "__main__":

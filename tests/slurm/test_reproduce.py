@@ -13,14 +13,13 @@ import pytest
 from autodata.reproduce import follow
 from autodata.reproduce.record import StepRecord, read_record
 from tests.slurm.cluster import Cluster, until
-from tests.slurm.test_campaign import REPO, STAND_IN
+from tests.slurm.test_campaign import REPO, SMALL_NODES, STAND_IN
 from tests.slurm.test_scripts import call
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1_500)]
-TABLE = ("recipes/tables/table2.yaml", "--scale", "small")
 # Two steps without probe and evaluation. A penalty for answers that are cut off gives each group unequal rewards.
 TRAINING = ("trainer.max_steps=2", "trainer.save_steps=1", "trainer.eval_strategy='no'", "trainer.eval_on_start=false")
-TRAINING += ("evaluate=[]", "min_examples=1", "preflight.probe=0", "reward.cut_off=penalise")
+TRAINING += ("evaluate=[]", "min_examples=1", "preflight.probe=0", "reward.cut_off=penalise", "samples=1")
 SITE = {
     "AUTODATA_ADDRESS": "127.0.0.1",
     "AUTODATA_GPUS_PER_NODE": "1",
@@ -30,6 +29,8 @@ SITE = {
 }
 ENVIRONMENT = "models.endpoints.small.server.env"
 ON_TWO_CORES = (f"{ENVIRONMENT}.OMP_NUM_THREADS='1'", f"{ENVIRONMENT}.OMP_WAIT_POLICY=PASSIVE")
+# On nodes of one GPU, each arm wants four of the six.
+ON_FOUR_NODES = ("models.endpoints.small.server.on_cpu=false", "models.endpoints.small.server.replicas=4")
 STAND_INS = (f"{ENVIRONMENT}.PYTHONPATH='{STAND_IN}:{REPO}'", f"{ENVIRONMENT}.STAND_IN_DELAY_S='0.2'")
 # What is killed, in the order of the steps, and the file of its run that shows that it is in the middle of its work.
 KILLED = {
@@ -49,13 +50,14 @@ AT_MOST_S = 600
 class Table:
     """A small table, and the command that makes it."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *values: str):
-        self.cluster, self.runs = cluster, folder / "runs"
-        self.words = [*TABLE, *TRAINING, "samples=1", f"runs={self.runs}", f"corpus={write_corpus(folder)}", *values]
-        self.folder = self.runs / "reproduce" / "table2_small"
+    def __init__(self, cluster: Cluster, folder: Path, *values: str, name: str = "table2"):
+        self.cluster, self.runs, self.name = cluster, folder / "runs", name
+        self.words = [f"recipes/tables/{name}.yaml", "--scale", "small", f"runs={self.runs}"]
+        self.words += [f"corpus={write_corpus(folder)}", *values]
+        self.folder = self.runs / "reproduce" / f"{name}_small"
 
     def reproduce(self, **environment: str) -> str:
-        return call(self.cluster, "bash", "slurm/reproduce.sh", *self.words, **SITE, **environment)
+        return call(self.cluster, "bash", "slurm/reproduce.sh", *self.words, **(SITE | environment))
 
     def until(self, done: Callable[[], object]) -> None:
         until(done, AT_MOST_S, self.explain)
@@ -89,7 +91,7 @@ class Table:
         self.until(lambda: not self.cluster.squeue())
         standings = follow.look(self.folder)[1]
         assert {standing.state for standing in standings} == {"finished"}, self.explain()
-        return (self.runs / "small/tables/table2.md").read_text().replace(str(self.runs), "runs")
+        return (self.runs / f"small/tables/{self.name}.md").read_text().replace(str(self.runs), "runs")
 
 
 def write_corpus(folder: Path, count: int = 5) -> Path:
@@ -107,7 +109,7 @@ def asked_from_here(cluster: Cluster, monkeypatch) -> None:
 
 @pytest.mark.vllm
 def test_a_table_from_documents_to_markdown(cluster: Cluster, tmp_path):
-    table = Table(cluster, tmp_path, *ON_TWO_CORES)
+    table = Table(cluster, tmp_path, *TRAINING, *ON_TWO_CORES)
     table.reproduce()
     text = table.finish()
     assert re.findall(r"^\| (SmolLM2[^|]*?) \| \d", text, re.MULTILINE) == [
@@ -120,14 +122,24 @@ def test_a_table_from_documents_to_markdown(cluster: Cluster, tmp_path):
 
 
 def test_a_job_of_each_kind_is_killed_and_the_table_is_the_same(cluster: Cluster, tmp_path_factory):
-    undisturbed = Table(cluster, tmp_path_factory.mktemp("undisturbed"), *STAND_INS)
+    undisturbed = Table(cluster, tmp_path_factory.mktemp("undisturbed"), *TRAINING, *STAND_INS)
     undisturbed.reproduce()
     expected = undisturbed.finish()
-    table = Table(cluster, tmp_path_factory.mktemp("killed"), *STAND_INS)
+    table = Table(cluster, tmp_path_factory.mktemp("killed"), *TRAINING, *STAND_INS)
     table.reproduce(**HOLD)
+    assert table.find("eval small/eval_cot").job == table.find("eval small/eval_agentic").job
     for name, sign in KILLED.items():
         job = table.kill(name, sign)
         table.reproduce(**HOLD)
         assert table.find(name).job != job
         table.release(name, sign)
     assert table.finish() == expected
+
+
+def test_an_arm_without_room_beside_the_other_waits_for_its_end(cluster: Cluster, tmp_path):
+    """Side by side, each arm could hold three of six nodes and wait for a fourth."""
+    table = Table(cluster, tmp_path, *STAND_INS, *ON_FOUR_NODES, name="table1")
+    table.reproduce(**SMALL_NODES)
+    assert "no finished run" not in table.finish()
+    first, second = (cluster.show(table.find(f"generate small/{arm}").job)[0] for arm in ("agentic", "cot"))
+    assert first["EndTime"] <= second["StartTime"]

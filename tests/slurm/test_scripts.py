@@ -177,14 +177,23 @@ def test_a_cancelled_job_whose_processes_still_run_is_waited_for(cluster: Cluste
     monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
     job = cluster.submit("trap '' TERM; while true; do sleep 0.1; done", "--job-name=ending", "--mem=100M")
     cluster.wait_for(job, "RUNNING")
-    assert jobs.find_ending(["ending", "other"]) == {}
+    assert jobs.find_ending() == []
     cluster.cancel(job)
-    until(lambda: jobs.find_ending(["ending", "other"]) == {"ending": job}, 10, cluster.squeue)
+    until(lambda: [(j.name, j.id) for j in jobs.find_ending()] == [("ending", job)], 10, cluster.squeue)
     assert jobs.find(["ending"]) == []
     after = cluster.submit("true", f"--dependency=afterany:{job}", "--mem=100M")
     assert cluster.states(after) == ["PENDING"]
     assert cluster.wait(after) == "COMPLETED"
     assert cluster.states(job) == ["CANCELLED"]
+
+
+def test_the_nodes_that_have_enough_gpus_are_counted(cluster: Cluster, monkeypatch):
+    monkeypatch.setenv("SLURM_CONF", str(cluster.conf))
+    assert [jobs.count_nodes(1, ""), jobs.count_nodes(1, "main"), jobs.count_nodes(2, "")] == [6, 6, 0]
+    cluster.run("scontrol", "update", "nodename=n1", "state=drain", "reason=test")
+    assert jobs.count_nodes(1, "") == 5
+    cluster.run("scontrol", "update", "nodename=n1", "state=resume")
+    cluster.until_idle()
 
 
 def test_the_site_decides_partition_and_account(cluster: Cluster, tmp_path):

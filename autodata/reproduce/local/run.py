@@ -13,11 +13,11 @@ from autodata.cluster.training.placement import Launch
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
-from autodata.reproduce.jobs import choose_accelerate
 from autodata.reproduce.local.logs import FOLDER, Log
 from autodata.reproduce.local.screen import Screen
 from autodata.reproduce.local.servers import SharedServers
 from autodata.reproduce.record import Record
+from autodata.reproduce.slurm.jobs import choose_accelerate
 from autodata.serving.vllm import die_with_parent
 from autodata.types import UserError
 

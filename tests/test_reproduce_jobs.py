@@ -1,0 +1,365 @@
+"""Tests how autodata.reproduce arranges jobs: evaluations that share servers, campaigns without room side by side."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from autodata.cluster import jobs
+from autodata.cluster.parts import plan_parts
+from autodata.cluster.resources import Site
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
+from autodata.reproduce import follow, show
+from autodata.reproduce.costs import count_step_gpus
+from autodata.reproduce.finished import find_finished
+from autodata.reproduce.graph import Step
+from autodata.reproduce.record import Cost, Record, find_ends, make_record, read_record
+from autodata.reproduce.request import read_request
+from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
+from autodata.reproduce.slurm.joint import join, share_costs
+from autodata.reproduce.slurm.room import Room, find_partition, find_too_large, keep_apart
+from tests.test_reproduce import PAPER, TABLES, Queue, find, finish, graph, in_the_repository, require_order
+
+__all__ = ["in_the_repository"]  # a fixture
+ONE_GPU = "recipes/models/one_gpu.yaml"
+ARMS = ("generate runs/cs/agentic", "generate runs/cs/cot")
+
+
+@cache
+def build_all() -> list[Step]:
+    """Build the graph of all tables of the paper."""
+    return graph("recipes/tables", PAPER)
+
+
+def forecast(steps: list[Step]) -> dict[str, Cost]:
+    """Say what each step takes, without simulating it: an hour on the GPUs of its servers."""
+    return {step.name: Cost("x", count_step_gpus(step.recipe), 3600.0) for step in steps}
+
+
+def arrange(steps: list[Step], nodes: int | None = None, finished: set[str] = frozenset()) -> list[Step]:
+    room = Room(Site(), nodes)
+    joined, costs = join(steps, set(finished), forecast(steps), room)
+    return keep_apart(joined, set(finished), costs, room)
+
+
+def list_joint(steps: list[Step]) -> list[list[str]]:
+    return [[step.name.rpartition("/")[2] for step in job] for job in list_jobs(steps) if len(job) > 1]
+
+
+def submit(queue: Queue, tmp_path: Path, steps: list[Step], nodes: int | None = None) -> Record:
+    """Give the command once: find what is finished, arrange the rest, and submit it."""
+    finished = find_finished(steps)
+    arranged = arrange(steps, nodes, finished)
+    record = make_record(tmp_path / "reproduce/t", arranged, forecast(steps), finished)
+    return submit_all(arranged, record)
+
+
+# ── evaluations that share servers ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("table", "joint"),
+    [
+        ("table1", []),
+        ("table2", [["eval_cot", "eval_agentic"]]),
+        ("table4", [["prbench_base", "prbench_strong"], ["prbench_cot", "prbench_agentic"]]),
+        ("table6", [["eval_cot", "eval_agentic", "eval_combined"]]),
+        ("table11", []),
+    ],
+)
+def test_evaluations_that_become_ready_together_share_a_job(table, joint):
+    assert list_joint(arrange(graph(f"recipes/tables/{table}.yaml", PAPER))) == joint
+
+
+def test_no_job_has_evaluations_of_two_tables():
+    """The evaluations of computer science and of science become ready after equally many steps, and share Kimi."""
+    assert sorted(list_joint(arrange(build_all()))) == [
+        ["eval_cot", "eval_agentic"],
+        ["eval_cot", "eval_agentic", "eval_combined"],
+        ["prbench_base", "prbench_strong"],
+        ["prbench_cot", "prbench_agentic"],
+    ]
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("nodes", [None, 8])
+def test_arranged_steps_are_the_same_and_can_run_in_their_order(path, nodes):
+    steps = graph(str(path), PAPER)
+    arranged = arrange(steps, nodes)
+    require_order([replace(step, after=(*step.after, *step.behind)) for step in arranged])
+    assert {step.name for step in arranged} == {step.name for step in steps}
+    given = {step.name: step for step in steps}
+    assert all({*given[step.name].after} <= {*step.after} for step in arranged)
+
+
+def test_evaluations_without_a_common_server_have_jobs_of_their_own():
+    judged = "models.endpoints.kimi.base_url=http://there/v1"
+    assert list_joint(arrange(graph("recipes/tables/table2.yaml", PAPER, judged))) == []
+    assert list_joint(arrange(graph("recipes/tables/table2.yaml", ONE_GPU))) == []  # each serves all within its job
+
+
+def test_a_grader_of_prbench_is_shared_like_a_judge():
+    steps = arrange(graph("recipes/tables/table4.yaml", PAPER, "recipes/legal/grader_gpt5.yaml"))
+    for job in list_jobs(steps):
+        if len(job) > 1:
+            parts = plan_parts([step.arguments for step in job], 8)
+            assert [{*part.borrowed} for part in parts] == [set(), {"kimi"}]
+
+
+def test_a_joint_job_waits_for_what_each_evaluation_needs_and_no_more_than_fits_is_joined():
+    steps = {step.name: step for step in arrange(graph("recipes/tables/table2.yaml", PAPER))}
+    needed = {"grpo runs/cs/grpo_cot", "verify runs/cs/dataset", "grpo runs/cs/grpo"}
+    assert {*steps["eval runs/cs/eval_cot"].after} == {*steps["eval runs/cs/eval_agentic"].after} == needed
+    science = graph("recipes/tables/table6.yaml", PAPER)  # a node for Kimi, and four for each model
+    assert list_joint(arrange(science, nodes=13)) == [["eval_cot", "eval_agentic", "eval_combined"]]
+    assert list_joint(arrange(science, nodes=12)) == [["eval_cot", "eval_agentic"]]
+    assert list_joint(arrange(science, nodes=8)) == []
+
+
+def evaluate(name: str, **endpoints: Endpoint) -> Step:
+    judge, solver = RoleConfig("judge"), RoleConfig(name)
+    recipe = EvalRecipe(run=name, models=Models(endpoints, judge=judge, weak_solver=solver))
+    return Step("autodata.eval.run", name, (), (), recipe)
+
+
+def test_a_shared_server_does_the_work_of_all_and_is_counted_once():
+    judge = Endpoint("k", server=Server("k", {"tensor-parallel-size": 8}))
+    first, second = (evaluate(n, judge=judge, **{n: Endpoint(n, server=Server(n))}) for n in ("a", "b"))
+
+    def share(busy: float, alone: float) -> list[tuple[int, float | None]]:
+        cost = Cost("x", 9, alone, busy=(("a", 9e9), ("b", 9e9), ("judge", busy)))
+        costs = share_costs([first, second], {first.name: cost, second.name: cost})
+        return [(cost.gpus, cost.seconds) for cost in costs.values()]
+
+    assert share(busy=60.0, alone=100.0) == [(9, 120.0), (1, 120.0)]
+    assert share(busy=40.0, alone=100.0) == [(9, 100.0), (1, 100.0)]  # it has time for both
+    unknown = {step.name: Cost("x", 9) for step in (first, second)}
+    assert [cost.seconds for cost in share_costs([first, second], unknown).values()] == [None, None]
+
+
+def test_finished_evaluations_are_skipped_and_a_failed_one_is_repeated_alone(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table6.yaml", PAPER, f"runs={tmp_path}")
+    record = submit(queue, tmp_path, steps)
+    names = [f"eval {tmp_path}/science/eval_{arm}" for arm in ("cot", "agentic", "combined")]
+    (job,) = {record.steps[name].job for name in names}
+    assert queue.commands[job].count("--and") == 2
+    table = next(command for command in queue.commands.values() if "autodata.eval.tables" in command)
+    base = record.steps[f"eval {tmp_path}/science/eval_base"].job
+    assert f"--dependency=afterok:{base}:{job}" in table
+
+    submitted = len(queue.commands)
+    assert {submit(queue, tmp_path, steps).steps[name].job for name in names} == {job}
+    assert len(queue.commands) == submitted  # nothing has changed
+
+    by_name = {step.name: step for step in steps}
+    for name in (*list(by_name)[: list(by_name).index(names[0])], names[0], names[2]):
+        if "verify" not in name:
+            finish(by_name[name])
+    queue.jobs.clear()  # the job has failed with its second evaluation, and Slurm has cancelled those after it
+    record = submit(queue, tmp_path, steps)
+    again = queue.commands[record.steps[names[1]].job]
+    assert "--and" not in again
+    assert "recipes/science/eval_agentic.yaml" in again
+    finish(by_name[names[1]])
+    queue.jobs.clear()
+    submitted = len(queue.commands)
+    record = submit(queue, tmp_path, steps)
+    assert not [c for c in list(queue.commands.values())[submitted:] if "slurm/eval.sh" in c]
+
+
+def test_an_evaluation_that_runs_in_a_job_with_finished_ones_is_kept(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}")
+    job = submit(queue, tmp_path, steps).steps[steps[0].name].job
+    finish(find(steps, "autodata.eval.run"))
+    record = submit(queue, tmp_path, steps)
+    assert record.steps[f"eval {tmp_path}/legal/prbench_strong"].job == job
+
+
+def test_status_tells_the_evaluations_of_one_job_apart(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table4.yaml", PAPER, f"runs={tmp_path}")
+    job = submit(queue, tmp_path, steps).steps[steps[0].name].job
+    finish(find(steps, "autodata.eval.run"))
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {job: ("RUNNING", "None")})
+    standings = {s.name.rpartition("/")[2]: s for s in follow.look(tmp_path / "reproduce/t")[1]}
+    base, strong = standings["prbench_base"], standings["prbench_strong"]
+    assert [(s.state, s.job) for s in (base, strong)] == [("finished", job), ("running", job)]
+    monkeypatch.setattr(jobs, "list_reasons", dict)
+    assert [s.state for s in follow.look(tmp_path / "reproduce/t")[1][:2]] == ["finished", "died"]
+
+
+def test_status_says_for_which_campaign_another_waits(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit(queue, tmp_path, steps, nodes=8)
+    finish(steps[0])
+    monkeypatch.setattr(jobs, "list_reasons", lambda: dict.fromkeys(queue.jobs, ("PENDING", "Dependency")))
+    standings = {s.name.rpartition("/")[2]: s for s in follow.look(tmp_path / "reproduce/t")[1]}
+    assert standings["cot"].detail == f"for generate {tmp_path}/cs/agentic"
+
+
+def test_another_table_finds_an_evaluation_in_the_job_of_several(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    submit(queue, tmp_path, steps)
+    submitted = len(queue.commands)
+    alone = [step for step in steps if not step.name.endswith(("eval_agentic", "table2.md"))]
+    record = submit_all(arrange(alone), make_record(tmp_path / "other", arrange(alone), forecast(alone), set()))
+    assert len(queue.commands) == submitted
+    assert record.steps[alone[-1].name].job in queue.jobs
+
+
+def test_a_job_of_several_is_replaced_if_one_of_them_waits_for_a_job_that_died(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    record = submit(queue, tmp_path, steps)
+    before = {name.rpartition("/")[2]: entry.job for name, entry in record.steps.items()}
+    del queue.jobs[before["grpo_cot"]]
+    for name in ("dataset", "s2orc", "agentic", "cot"):
+        queue.jobs.pop(before[name], None)
+    for step in steps[:4]:
+        finish(step, outputs={"examples.jsonl": "h"})
+    (Path(steps[3].target) / "verified.json").write_text('{"examples.jsonl": "h"}')
+    after = {n.rpartition("/")[2]: e.job for n, e in submit(queue, tmp_path, steps).steps.items()}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"grpo_cot", "eval_cot", "eval_agentic", "table2.md"}
+    assert after["eval_cot"] == after["eval_agentic"]
+    assert f"afterok:{after['grpo_cot']}:{before['grpo']}" in " ".join(queue.commands[after["eval_cot"]])
+
+
+def test_the_name_of_a_job_of_several_fits_into_a_file_name():
+    job = next(job for job in list_jobs(arrange(graph("recipes/tables/table6.yaml", PAPER))) if len(job) > 1)
+    assert [len(name_job(job)), len(name_job(job[:1]))] == [46, 24]
+
+
+# ── campaigns without room side by side ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("nodes", "behind"), [(None, ()), (12, ()), (11, (ARMS[0],)), (6, (ARMS[0],))])
+def test_an_arm_waits_for_the_other_if_there_are_not_enough_nodes_for_both(nodes, behind):
+    steps = {step.name: step for step in arrange(graph("recipes/tables/table2.yaml", PAPER), nodes)}
+    assert steps[ARMS[0]].behind == ()
+    assert steps[ARMS[1]].behind == behind
+    others = [step for name, step in steps.items() if name not in ARMS]
+    assert all({*ARMS}.isdisjoint(step.behind) for step in others)  # whatever needs both arms never stands beside them
+    assert {step.behind for step in others if step.module not in CAMPAIGN_MODULES} == {()}
+
+
+@pytest.mark.parametrize("nodes", [8, 13, 20, 30])
+def test_whatever_may_run_at_the_same_time_has_room(nodes):
+    """Campaigns of which none waits for another, directly or not, are those that may be up together."""
+    room = Room(Site(), nodes)
+    steps = build_all()
+    joined, costs = join(steps, set(), forecast(steps), room)
+    arranged = keep_apart(joined, set(), costs, room)
+    waits: dict[str, set[str]] = {}
+    for step in arranged:
+        needed = {*step.after, *step.behind}
+        waits[step.name] = needed.union(*(waits[name] for name in needed))
+    sizes = {step.name: -(-costs[step.name].gpus // 8) for step in arranged if step.module in CAMPAIGN_MODULES}
+    for last in (step.name for step in arranged if sizes.get(step.name)):
+        beside = [name for name in waits if name in sizes and name not in waits[last] and last not in waits[name]]
+        earlier = beside[: beside.index(last)]
+        assert sizes[last] + sum(sizes[name] for name in earlier) <= nodes, last
+
+
+def test_a_campaign_that_does_not_fit_alone_is_named():
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    costs = forecast(steps)
+    assert find_too_large(steps, set(), costs, Room(Site(), 6)) == find_too_large(steps, set(), costs, Room()) == ""
+    problem = find_too_large(steps, set(), costs, Room(Site(), 5))
+    assert problem.startswith("generate runs/cs/agentic: its servers need 6 nodes of 8 GPUs, and there are 5; lower")
+    assert find_too_large(steps, {*ARMS}, costs, Room(Site(), 5)) == ""
+
+
+def test_an_arm_that_is_submitted_again_waits_for_the_one_that_runs(tmp_path, monkeypatch):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    record = submit(queue, tmp_path, steps, nodes=8)
+    first, second = (record.steps[name.replace("runs", str(tmp_path))].job for name in ARMS)
+    assert f"--dependency=afterok:1,afterany:{first}" in queue.commands[second]
+    finish(steps[0])
+    del queue.jobs["1"], queue.jobs[first]  # the first arm has died, and the second runs
+    record = submit(queue, tmp_path, steps, nodes=8)
+    again, kept = (record.steps[name.replace("runs", str(tmp_path))].job for name in ARMS)
+    assert kept == second
+    assert f"--dependency=afterany:{second}" in queue.commands[again]
+
+
+def test_an_arm_waits_for_those_of_another_table(tmp_path, monkeypatch):
+    queue, law = Queue(monkeypatch), graph("recipes/tables/table3.yaml", PAPER, f"runs={tmp_path}")
+    record = submit(queue, tmp_path, law, nodes=12)
+    arms = [entry for entry in record.steps.values() if entry.module == "autodata.generate"]
+    monkeypatch.setattr(jobs, "list_reasons", lambda: dict.fromkeys(queue.jobs, ("PENDING", "Dependency")))
+    monkeypatch.setattr(jobs, "count_nodes", lambda gpus, partition: 17)
+    folder = tmp_path / "reproduce/table2"
+    room = Room.read({}, folder)
+    assert (room.nodes, [*room.others]) == (17, arms)
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    costs = forecast(steps)
+    steps = keep_apart(steps, set(), costs, room)
+    record = submit_all(steps, make_record(folder, steps, costs, set()), room.list_jobs())
+    first, second = (record.steps[name.replace("runs", str(tmp_path))].job for name in ARMS)
+    waits = [word for id in (first, second) for word in queue.commands[id] if word.startswith("--dependency")]
+    assert waits[0].endswith(f",afterany:{arms[1].job}")  # one of law's has room beside it
+    assert waits[1].endswith(f",afterany:{arms[1].job}:{first}")
+    assert Room.read({"AUTODATA_NODES": "3"}, folder).nodes == 3
+
+
+def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
+    request = read_request(["recipes/tables/table2.yaml", PAPER], "paper")
+    steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
+    record = make_record(Path("x"), steps, forecast(steps), set())
+    text = show.describe(request, steps, record, {}, Room(Site(), 8).describe())
+    assert "GPUs of a node: 8; nodes for servers: 8." in text
+    assert "| 3 | generate runs/cs/cot | 1, 2 | to do | 6 |" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("$3: ")]
+    assert "--dependency=afterok:$1,afterany:$2 " in line
+    ends = find_ends(steps, forecast(steps))
+    assert ends[ARMS[1]] - ends[ARMS[0]] == 3600.0
+
+
+@pytest.mark.parametrize(
+    ("listed", "partition", "count"),
+    [
+        ("n1|main*|gpu:8|idle\nn2|main*|gpu:h200:8(S:0-1)|mixed\nn2|other|gpu:h200:8(S:0-1)|mixed", "", 2),
+        ("n1|main*|gpu:8|down*\nn2|main*|gpu:8|drained\nn3|main*|fs:9,gpu:a:4,gpu:b:4|allocated", "", 1),
+        ("n1|main*|gpu:7|idle\nn2|main*|(null)|idle", "", 0),
+        ("n1|other|gpu:8|idle\nn2|other|gpu:8|idle", "other", 2),
+        ("", "", 0),
+    ],
+)
+def test_the_nodes_of_a_partition_are_counted(slurm, listed, partition, count):
+    slurm("sinfo", f"printf '%s' '{listed}'")
+    assert jobs.count_nodes(8, partition) == count
+
+
+@pytest.mark.parametrize(
+    ("options", "partition"),
+    [
+        ("", "all"),
+        ("--qos=x", "all"),
+        ("--partition=gpu --qos=x", "gpu"),
+        ("--partition gpu", "gpu"),
+        ("-p gpu", "gpu"),
+        ("--partition=a --partition=b", "b"),
+    ],
+)
+def test_the_partition_is_that_of_the_servers(options, partition):
+    environment = {"SBATCH_PARTITION": "all", "AUTODATA_SERVER_OPTIONS": options}
+    assert find_partition(Site.read(environment), environment) == partition
+    assert find_partition(Site(), {}) == ""
+
+
+def test_without_slurm_the_nodes_are_not_known(slurm):
+    slurm("sinfo", "exit 1")
+    assert jobs.count_nodes(8, "") is None
+
+
+def test_a_name_with_a_bar_is_no_other_job(slurm):
+    slurm("squeue", "printf '7|PENDING|N/A|a|b\\n8|COMPLETING|N/A|c'")
+    assert [(job.id, job.name) for job in jobs.find_all()] == [("7", "a|b")]
+    assert [(job.id, job.name) for job in jobs.find_ending()] == [("8", "c")]
+
+
+def test_the_record_keeps_who_waits_for_room(tmp_path):
+    steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
+    make_record(tmp_path, steps, forecast(steps), set()).write()
+    assert read_record(tmp_path).steps[ARMS[1]].behind == (ARMS[0],)
