@@ -29,13 +29,9 @@ from autodata.reproduce.local.published import compare_published
 from autodata.reproduce.local.run import StepFailed, run_all
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
-from autodata.reproduce.slurm.jobs import submit_all
-from autodata.reproduce.slurm.joint import join
-from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
+from autodata.reproduce.slurm.submission import describe_jobs, submit
 from autodata.stats.writing import write_count, write_duration
-from autodata.types import UserError, WrongCall
-
-Costs = Mapping[str, Cost]
+from autodata.types import UserError
 
 
 @command.report_errors()
@@ -63,13 +59,14 @@ def main() -> None:
         finished, costs = look_at(request, steps, options.speed)
         if not options.local:
             submit(request, steps, finished, costs)
+            print(f"to follow the jobs: python -m autodata.status {request.folder}")
             return
         start = time.monotonic()
         count = run_here(steps, make_record(request.folder, steps, costs, finished))
         print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
 
 
-def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Costs]:
+def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Mapping[str, Cost]]:
     """Look at what is finished, and forecast the rest. Raises UserError."""
     require_same(steps)
     finished = find_finished(steps)
@@ -77,32 +74,8 @@ def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> t
     return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
 
 
-def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
+def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> str:
     return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
-
-
-def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> str:
-    room = Room.read(read_site(), request.folder)
-    steps, costs = arrange(steps, finished, costs, room)
-    record = make_record(request.folder, steps, costs, finished)
-    notes = f"{room.describe()} {find_too_large(steps, finished, costs, room)}"
-    return show.describe(request, steps, record, read_site(), notes.strip())
-
-
-def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Costs) -> None:
-    """Submit the jobs of all steps that are not finished. Raises WrongCall, SlurmError."""
-    room = Room.read(read_site(), request.folder)
-    steps, costs = arrange(steps, finished, costs, room)
-    if problem := find_too_large(steps, finished, costs, room):
-        raise WrongCall(problem)
-    submit_all(steps, make_record(request.folder, steps, costs, finished), room.list_jobs())
-    print(f"to follow the jobs: python -m autodata.status {request.folder}")
-
-
-def arrange(steps: Sequence[Step], finished: set[str], costs: Costs, room: Room) -> tuple[Sequence[Step], Costs]:
-    """Decide which steps share a job, and which jobs wait for room."""
-    steps, costs = join(steps, finished, costs, room)
-    return keep_apart(steps, finished, costs, room), costs
 
 
 def run_here(steps: Sequence[Step], record: Record) -> int:
