@@ -66,6 +66,7 @@ def test_a_value_of_the_wrong_type_names_its_key(recipe):
         ([], "the first argument must be a recipe"),
         (["seed=1"], "the first argument must be a recipe"),
         (["RECIPE", "seed"], "'seed' is neither a .yaml file nor of the form key=value"),
+        (["RECIPE", "--dry-run"], "nor of the form key=value; options stand before the recipe"),
         (["RECIPE", "seed=[1"], "command line: "),
         (["RECIPE", "domain=skills"], "command line: "),
         (["RECIPE", "domain.name=skill"], "domain.name=skill: no such domain; there are cs"),

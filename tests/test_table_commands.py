@@ -19,7 +19,8 @@ PAGE = (REPO / "docs" / "reproduce.md").read_text(encoding="utf-8")
 
 
 # What the page prints: lines of its code blocks, and commands between backquotes. "…" stands for arguments left out.
-LINES = [line for block in re.findall(r"```\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+BLOCKS = re.findall(r"```\n(.*?)```", PAGE, re.DOTALL)
+LINES = [re.sub(r"^([A-Z_]+=\S+ )+", "", line) for block in BLOCKS for line in block.splitlines()]  # without variables
 INLINE = [text for text in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)) if " " in text]
 STARTS = ("python -m ", "bash slurm/")
 PRINTED = sorted({text for text in [*LINES, *INLINE] if text.startswith(STARTS) and "…" not in text})

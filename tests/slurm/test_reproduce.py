@@ -1,4 +1,4 @@
-"""Reproduces a small table on a real Slurm, from documents to Markdown: with the embedded model, and through deaths.
+"""Reproduces small tables on a real Slurm, from documents to Markdown: with the embedded model, and through deaths.
 
 Trainings are real in both. Where jobs are killed, the servers stand in for vLLM, so that every reply depends on its
 request alone and the tables must agree to the byte.
@@ -39,7 +39,7 @@ KILLED = {
     "dataset": "",
     "verify": "",
     "grpo small/grpo_cot": "checkpoints/checkpoint-1",
-    "eval small/eval_cot": "journal.sqlite",
+    "eval small/prbench_cot": "journal.sqlite",
     "tables": "",
 }
 # Short jobs wait to be released, because submitting the others takes longer than they do.
@@ -122,12 +122,14 @@ def test_a_table_from_documents_to_markdown(cluster: Cluster, tmp_path):
 
 
 def test_a_job_of_each_kind_is_killed_and_the_table_is_the_same(cluster: Cluster, tmp_path_factory):
-    undisturbed = Table(cluster, tmp_path_factory.mktemp("undisturbed"), *TRAINING, *STAND_INS)
+    undisturbed = Table(cluster, tmp_path_factory.mktemp("undisturbed"), *TRAINING, *STAND_INS, name="table4")
     undisturbed.reproduce()
     expected = undisturbed.finish()
-    table = Table(cluster, tmp_path_factory.mktemp("killed"), *TRAINING, *STAND_INS)
+    table = Table(cluster, tmp_path_factory.mktemp("killed"), *TRAINING, *STAND_INS, name="table4")
     table.reproduce(**HOLD)
-    assert table.find("eval small/eval_cot").job == table.find("eval small/eval_agentic").job
+    assert (
+        table.find("eval small/prbench_cot").job == table.find("eval small/prbench_agentic").job
+    )  # their judge is one
     for name, sign in KILLED.items():
         job = table.kill(name, sign)
         table.reproduce(**HOLD)
