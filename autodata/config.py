@@ -151,14 +151,9 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
         raise RecipeError("the first argument must be a recipe, for example recipes/demo/generate.yaml")
     files = [a for a in arguments[1:] if "=" not in a]
     if wrong := [name for name in files if not name.endswith(".yaml")]:
-<<<<<<< HEAD
-        raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value")
-    layers = _read_with_includes(Path(find_shipped(arguments[0])), ())
-=======
         advice = "; options stand before the recipe" if wrong[0].startswith("--") else ""
         raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value{advice}")
-    layers = _read_with_includes(Path(arguments[0]), ())
->>>>>>> s25a
+    layers = _read_with_includes(Path(find_shipped(arguments[0])), ())
     for name in files:
         appended = _read_with_includes(Path(find_shipped(name)), ())
         _require_foreign(schema, appended, arguments[0])
