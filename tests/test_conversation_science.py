@@ -149,7 +149,7 @@ def test_one_conversation_on_problems_is_read_and_refused_with_these_words(journ
     assert reasons[5] == "the text speaks of solvers or grading; it must only pose the problem"
     first, accepted = trajectory.rounds[0], trajectory.accepted
     assert (first.candidate.question, first.candidate.reference_answer) == (BEAD, r"$\frac{\nu^2 b}{2}$")
-    assert [a.judgement.score for a in first.strong] == [1, 0, 0, 0]
+    assert sorted(a.judgement.score for a in first.strong) == [0, 0, 0, 1]  # in any order: the calls overlap
     assert accepted.candidate.question == PATH
     assert ([a.judgement.score for a in accepted.weak], [a.judgement.score for a in accepted.strong]) == (
         [0] * 4,

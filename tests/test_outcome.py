@@ -147,14 +147,14 @@ def test_warnings_of_this_project_are_shown_once_and_those_of_libraries_are_not(
 
 def test_what_libraries_log_is_kept_in_the_run_and_only_what_matters_is_shown(tmp_path, capsys):
     with keep_logs(tmp_path / "run"):
-        logging.getLogger("transformers.x").warning("noise")
-        logging.getLogger("torch").error("it broke")
+        logging.getLogger("library.part").warning("noise")
+        logging.getLogger("library").error("it broke")
         logging.getLogger("autodata.training").warning("no examples")
         warnings.warn("deprecated", stacklevel=1)
-    logging.getLogger("transformers.x").warning("afterwards")
+    logging.getLogger("library.part").warning("afterwards")
     kept, shown = (tmp_path / "run" / "log.txt").read_text(), capsys.readouterr().err
     assert all(text in kept for text in ("noise", "it broke", "no examples", "deprecated"))
-    assert shown.splitlines()[:2] == ["ERROR torch: it broke", "WARNING autodata.training: no examples"]
+    assert shown.splitlines()[:2] == ["ERROR library: it broke", "WARNING autodata.training: no examples"]
     assert "noise" not in shown
     assert "afterwards" not in kept
 

@@ -136,10 +136,11 @@ def test_a_run_is_read_although_the_folder_of_its_domain_has_gone(folder, recipe
     assert load(GenerateRecipe, [recorded]).domain.max_rounds == 3
 
 
-def test_a_pack_brings_no_code(recipe):
-    from autodata.replay.make import _find_hindrance
+def test_a_pack_brings_no_code(recipe, tmp_path):
+    from autodata.replay.make import Source, _find_hindrance
 
-    assert "folder of its own" in _find_hindrance("generate", load(GenerateRecipe, [recipe]))
-    assert not _find_hindrance("eval", EvalRecipe())
+    source = Source(tmp_path, {})
+    assert "folder of its own" in _find_hindrance(source, "generate", load(GenerateRecipe, [recipe]))
+    assert not _find_hindrance(source, "eval", EvalRecipe())
     with pytest.raises(RecipeError, match=r"domain\.name=rfc: no such domain"):
         load(GenerateRecipe, [recipe, "domain.name=rfc", "domain.path=null"])

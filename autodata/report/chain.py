@@ -73,7 +73,7 @@ def sort_chain(runs: Sequence[Path], folder: Path) -> list[Link]:
 
     def place(link: Link) -> tuple[object, ...]:
         step = _ORDER.index(link.kind) + 10 * link.is_trained if link.kind in _ORDER else 99
-        return link.folder.parent.relative_to(folder), step, link.folder.name
+        return link.folder.relative_to(folder).parent, step, link.folder.name
 
     return sorted(links, key=place)
 
