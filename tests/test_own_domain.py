@@ -141,6 +141,6 @@ def test_a_pack_brings_no_code(recipe, tmp_path):
 
     source = Source(tmp_path, {})
     assert "folder of its own" in _find_hindrance(source, "generate", load(GenerateRecipe, [recipe]))
-    assert not _find_hindrance(source, "eval", EvalRecipe())
+    assert not _find_hindrance(source, "eval", load(EvalRecipe, ["recipes/demo/eval_base.yaml"]))
     with pytest.raises(RecipeError, match=r"domain\.name=rfc: no such domain"):
         load(GenerateRecipe, [recipe, "domain.name=rfc", "domain.path=null"])
