@@ -25,10 +25,10 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import COMMAND
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress, read_earlier
-from autodata.run.records import hash_path
+from autodata.run.records import TRAJECTORIES, RunError, hash_path
 from autodata.serving.costs import tell_usd
 from autodata.stats.writing import write_number
-from autodata.types import EXAMPLE, Example
+from autodata.types import EXAMPLE, Example, Round, Trajectory
 
 CARD = "huggingface/README.md"
 
@@ -88,13 +88,21 @@ def sift(arm: Arm, recipe: DatasetRecipe) -> tuple[list[Example], dict[str, int]
         if stage := filters.find_stage(round, *limits, arm.domain.source_words):
             dropped[stage] += 1
         else:
-            examples.append(make_example(arm, trajectory, round, find_licence(trajectory, recipe.sources)))
+            examples.append(_make_example(arm, trajectory, round, recipe))
     remaining = len(examples) + dropped.total()
     funnel = {"trajectories": len(arm.trajectories), "accepted or measured": remaining}
     for stage in filters.STAGES:
         remaining -= dropped[stage]
         funnel[stage] = remaining
     return examples, funnel
+
+
+def _make_example(arm: Arm, trajectory: Trajectory, round: Round, recipe: DatasetRecipe) -> Example:
+    try:
+        return make_example(arm, trajectory, round, find_licence(trajectory, recipe.sources))
+    except ValueError as error:  # what no rubric allows was written by another program, or by hand
+        place = f"{Path(arm.folder) / TRAJECTORIES}: document {trajectory.document_id}, round {round.number}"
+        raise RunError(f"{place}: not a valid record ({error})") from error
 
 
 def split_and_deduplicate(built: Dataset, recipe: DatasetRecipe) -> None:

@@ -118,7 +118,7 @@ def generate_in_processes(recipe: GenerateRecipe, run: Run, corpus: Corpus, coun
             return False
         wall_s = round(time.monotonic() - start, 1)
         facts = merge(run, corpus.documents, working_s=wall_s, total_s=wall_s)
-    print(describe(facts))
+    print(describe(facts, recipe.domain))
     _tell_left_out(recipe, facts["quarantined"])
     print(describe_sessions(run.sessions))
     shutil.rmtree(run.path(SHARDS))  # everything in them is in the run now
@@ -167,7 +167,7 @@ def _report(run: Run, generation: Generation, corpus: Corpus, facts: dict[str, o
         run.finish([TRAJECTORIES], **facts)
     else:
         run.note(**facts)
-    print(describe(facts))
+    print(describe(facts, generation.recipe.domain))
     _tell_left_out(generation.recipe, generation.quarantined)
     for document, error in list(generation.failures.items())[:5]:
         print(f"document {document} failed: {error}", file=sys.stderr)

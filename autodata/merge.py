@@ -20,7 +20,9 @@ def main() -> None:
         raise RecipeError(f"documents.shard={recipe.documents.shard}: leave it out, because all shards are merged")
     run, corpus = open_run(recipe)
     with run:
-        print(f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus.documents)))
+        print(
+            f"{run.folder}: up to date" if run.is_finished else describe(merge(run, corpus.documents), recipe.domain)
+        )
 
 
 if __name__ == "__main__":

@@ -55,9 +55,10 @@ class EvaluationLimits:
             )
 
 
-def tell_unmeasured(sampled: Sequence[SampledAnswer]) -> str | None:
+def tell_unmeasured(sampled: Sequence[SampledAnswer], is_cut_off_meant: bool) -> str | None:
     """Say how the answers ended and how many have no score; None if all were finished and scored."""
-    outcomes = Counter(g.outcome for g in sampled)
+    meant = {Outcome.CUT_OFF} if is_cut_off_meant else set()
+    outcomes = Counter(Outcome.ANSWERED if g.outcome in meant else g.outcome for g in sampled)
     unscored = sum(g.score is None and g.is_measured for g in sampled)
     if not unscored and set(outcomes) <= {Outcome.ANSWERED}:
         return None

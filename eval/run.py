@@ -30,6 +30,7 @@ from autodata.eval.principia import locate
 from autodata.eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
 from autodata.eval.tasks import Problem, SampleCount, question_task
 from autodata.loop import domain as base
+from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash
@@ -137,7 +138,7 @@ def evaluate(recipe: EvalRecipe, run: Run) -> dict[str, Any]:
         run.note(evaluated=evaluated | {"answered_as": _list_names(logs)})
         answers = {log.eval.task: collect(log) for log in logs}
         everything = [answer for sampled in answers.values() for answer in sampled]
-        if summary := tell_unmeasured(everything):
+        if summary := tell_unmeasured(everything, expects_cut_off(recipe.domain)):
             print(summary)
         limits.check_end(everything)
         return _save(run, recipe, logs, data, answers)

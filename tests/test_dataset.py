@@ -16,7 +16,7 @@ from autodata.data.examples import choose_rounds, find_licence, read_arm
 from autodata.data.statistics import METRICS, summarize
 from autodata.dataset import build, choose_test_documents
 from autodata.recipes.data import DatasetRecipe, Filters
-from autodata.run.records import read_records
+from autodata.run.records import RunError, read_records
 from autodata.run.snapshot import read_snapshot
 from autodata.types import EXAMPLE, Trajectory
 from tests.helpers.commands import find_failure
@@ -105,6 +105,16 @@ def test_every_stage_is_counted(tmp_path):
         }
     }
     assert [e.document_id for e in built.examples] == ["d0", "d1", "d2"]
+
+
+def test_a_judgement_that_does_not_fit_its_rubric_is_named(tmp_path):
+    whole = simple("d1", question(1), DEMO)
+    (round,) = whole.rounds
+    first, *others = round.weak
+    judgement = replace(first.judgement, met=(True, False))
+    broken = replace(round, weak=(replace(first, judgement=judgement), *others))
+    with pytest.raises(RunError, match=r"document d1, round 1: not a valid record \(2 verdicts for 3 criteria"):
+        made(tmp_path, [replace(whole, rounds=(broken,))])
 
 
 def test_the_domain_of_the_runs_says_how_long_a_context_is_and_the_recipe_may_overrule_it(tmp_path):

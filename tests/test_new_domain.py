@@ -7,12 +7,15 @@ import pytest
 
 from autodata.config import load
 from autodata.domains import show_prompt
+from autodata.domains.cs.domain import candidate_schema
 from autodata.domains.new import write_domain
 from autodata.generate import generate, open_run
 from autodata.loop.agents import make_object, verdict_schema
+from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import read_manifest
 from autodata.serving import scripted
+from autodata.serving.request import make_strict
 from autodata.types import Role, WrongCall
 
 SCRIPTED = "recipes/models/scripted.yaml"
@@ -112,6 +115,19 @@ def test_equal_requests_get_equal_replies_that_fit_their_schema():
     assert len(record["name"]) <= 9
     assert 3 <= record["n"] <= 4
     assert scripted.reply(body) == scripted.reply(json.loads(json.dumps(body))) != scripted.reply(body | {"seed": 2})
+
+
+def test_replies_keep_to_a_strict_schema_whose_bounds_stand_in_the_prompt_alone():
+    def fill(schema, prompt):
+        body = {"model": "scripted", "messages": [{"role": "user", "content": prompt}]}
+        body["response_format"] = {"json_schema": {"schema": make_strict(schema)}}
+        return json.loads(scripted.reply(body)["content"])
+
+    form = '- 10 to 15 criteria.\n{"scratchpad": "…", "question_type": "a short phrase"}'
+    candidate = fill(candidate_schema(Shape(RubricBounds([10, 15]))), form)
+    assert len(candidate["rubric"]) == 10
+    assert len(candidate["question_type"]) <= 80 < len(candidate["context"])
+    assert [v["criterion"] for v in fill(verdict_schema(3), "Judge.")["verdicts"]] == [1, 2, 3]
 
 
 def test_strong_answers_meet_more_criteria_than_weak_ones():

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from autodata.recipes.domain import Gate
+from autodata.recipes.domain import Gate, expects_cut_off
 from autodata.report import generation, storyboard
 from autodata.report.index import report
 from autodata.report.overview import VERDICTS, Overview
-from autodata.report.page import expects_cut_off, list_outcomes
+from autodata.report.page import list_outcomes
 from autodata.report.storyboard import Blocks, add_document, compare_questions, compare_words
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT, RunState, Snapshot
@@ -151,6 +151,17 @@ def test_a_damaged_line_is_named(tmp_path):
         report(tmp_path / "run")
 
 
+def test_a_judgement_that_does_not_fit_its_rubric_is_named(tmp_path):
+    write_run(tmp_path / "run", demo_recipe(), two_rounds(), two_rounds("d2"), **KIND)
+    path = tmp_path / "run" / "trajectories.jsonl"
+    first, second = path.read_text().splitlines()
+    broken = json.loads(second)
+    broken["rounds"][1]["weak"][0]["judgement"]["met"] = [True, False]
+    path.write_text(f"{first}\n{json.dumps(broken)}\n")
+    with pytest.raises(RunError, match=r"trajectories\.jsonl:2: not a valid record \(2 verdicts for 3 criteria\)"):
+        report(tmp_path / "run")
+
+
 def test_failures_and_what_was_left_out_are_told(tmp_path):
     write_run(tmp_path / "run", demo_recipe(), two_rounds(), quarantined=["d7"], **KIND)
     line = json.dumps({"document_id": "d8", "kind": "JudgeFailed", "error": "e"})
@@ -261,7 +272,9 @@ def test_how_calls_ended_stands_at_the_top_where_one_is_no_answer():
 def test_answers_that_are_cut_off_raise_no_alarm_where_right_ones_are_short():
     calls = {"weak_solver": {"answered": 3, "cut_off": 5}, "strong_solver": {"cut_off": 1, "refused": 1}}
     assert len(list_outcomes({"outcomes": calls})) == 2
-    (line,) = list_outcomes({"outcomes": calls}, is_cut_off_meant=True)
-    assert line.startswith("strong_solver: 0 of 2 answered, cut off 1 (50 %), refused 1")
+    calls["challenger"] = {"cut_off": 1}  # a proposal that was cut off is none
+    challenger, strong = sorted(list_outcomes({"outcomes": calls}, is_cut_off_meant=True))
+    assert challenger.startswith("challenger: 0 of 1 answered, cut off 1 (100 %)")
+    assert strong.startswith("strong_solver: 1 of 2 answered, refused 1 (50 %)")
     skills, cs = demo_recipe(), load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml")
     assert [expects_cut_off(recipe.domain) for recipe in (skills, cs)] == [True, False]

@@ -114,10 +114,10 @@ def test_an_evaluation_shows_sets_parts_categories_and_how_to_see_every_answer(t
     folder = write_evaluation(tmp_path / "run")
     read = page_of(folder)
     assert "0.250 [0.125, 0.500]" in read
-    assert "· algebra 4 4 2" in read
+    assert "· algebra 0.250 [0.125, 0.500] 0.250 [0.125, 0.500] – 4 4 2" in read
     assert "0.250 to 0.375" in read
     assert "Legal Accuracy judge, 12 grades 0.750" in read
-    assert "4 answers: 1 cut off, 1 without score" in read
+    assert "4 answers: 1 without score" in read
     assert f"inspect view --log-dir {folder}/logs" in read
 
 

@@ -150,6 +150,20 @@ def test_cut_off_answers_of_each_set_and_of_the_validation(tmp_path):
     assert flips.rows[1][1:3] == ["18", "100.00 [46.11, 100.00] n=5"]
 
 
+def test_answers_that_are_meant_to_be_cut_off_are_no_alarm(tmp_path):
+    cut = {"outcome": Outcome.CUT_OFF, "has_answer": False}
+    run = tmp_path / "eval_base"
+    write_run(run, make_answers(9, **cut))
+    (run / "manifest.json").write_text(json.dumps({"finished": "now", "inputs": {"kind": "eval"}}))
+    assert "- SmolLM2-135M, cot_test: 0 of 40 answered, cut off 40 (100 %)" in show("demo/table2", tmp_path)
+    recipe = Path("recipes/demo/eval_base.yaml").absolute()
+    (run / "recipe.yaml").write_text(f"include: [{recipe}]\n")
+    for name in ("demo/table2", "demo/table8"):
+        text = show(name, tmp_path)
+        assert "of 40 answered" not in text
+        assert "- An answer that ran into its token budget (truncated, cut off) counts like any other here" in text
+
+
 def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tables", "recipes/tables", f"runs={tmp_path}"])
     write.main()

@@ -7,6 +7,7 @@ from typing import Any
 
 from autodata.loop.agents import CUT_OFF_REPLY
 from autodata.loop.orchestrator import FALLBACK
+from autodata.recipes.domain import DomainConfig, expects_cut_off
 from autodata.run import shards
 from autodata.run.folder import Run
 from autodata.run.records import TRAJECTORIES, RunError, iterate_records, join_in_order
@@ -93,7 +94,7 @@ def join_outcomes(summary: Mapping[str, Any], ledger: Ledger) -> dict[str, dict[
     return {role: dict(sorted(counts.items())) for role, counts in sorted(joined.items())}
 
 
-def describe(facts: Mapping[str, Any]) -> str:
+def describe(facts: Mapping[str, Any], domain: DomainConfig) -> str:
     """Tell in a few lines what a run did."""
     summary = facts["summary"]
     first, later = summary["accepted_in_round_1"], summary["accepted_in_later_rounds"]
@@ -111,7 +112,7 @@ def describe(facts: Mapping[str, Any]) -> str:
         f"cost, over all sessions: {', '.join(f'{role} {usd}' for role, usd in facts['cost'].items())}",
         f"{summary['duplicate_answers']:,} of {summary['attempts']:,} answers are identical to another answer to the "
         "same question",
-        *tell_outcomes(facts["outcomes"]),
+        *tell_outcomes(facts["outcomes"], expects_cut_off(domain)),
     ]
     if is_made_up(facts.get("models", {}).values()):
         lines.insert(0, "MADE UP: a scripted server answered for the models, so these numbers mean nothing")

@@ -84,6 +84,11 @@ class DomainConfig:
     source_words: list[str] = field(default_factory=lambda: ["paper", "study", "manuscript", "preprint"])
 
 
+def expects_cut_off(domain: DomainConfig) -> bool:
+    """Return True if an attempt that runs into its budget counts like any other, as where answers are very short."""
+    return domain.presets[domain.preset].finished_at_least == 0
+
+
 @dataclass
 class Documents:
     """Names the source of the texts: a folder of .txt, .md and .jsonl files, or one such file."""

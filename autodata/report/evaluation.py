@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from autodata import config
+from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, draw_histogram, series_style
@@ -48,9 +49,9 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         sizes={name: write_size(numbers) for name, numbers in results.items()},
         scores=list(tabulate(results)),
         endings=list(tabulate_endings(results)),
-        is_cut_off_meant=page.expects_cut_off(recipe.domain),
+        is_cut_off_meant=expects_cut_off(recipe.domain),
         splits=read_splits(read_json(folder / "prbench.json") or {}),
-        answers=draw_answers(folder, page.expects_cut_off(recipe.domain)),
+        answers=draw_answers(folder, expects_cut_off(recipe.domain)),
         logs=len(list((folder / "logs").glob("*.eval"))),
         folder=folder,
     )
@@ -83,7 +84,7 @@ def tabulate(results: Results) -> Iterator[list[object]]:
     for name, numbers, part in walk(results):
         scores = [write_estimate(numbers[key]) for key in ("mean", "best", "pass")]
         counts = [numbers[key] for key in ("examples", "documents", "k")]
-        yield [f"· {name}" if part else name, *counts, *scores]
+        yield [f"· {name}" if part else name, *scores, *counts]  # a small screen shows the first columns
 
 
 def tabulate_endings(results: Results) -> Iterator[list[object]]:
@@ -142,7 +143,8 @@ def _draw_set(name: str, answers: list[Answer], is_cut_off_meant: bool) -> Colum
         if answer.score is not None:
             scores[answer.outcome is Outcome.CUT_OFF].append(answer.score)
     unscored = len(answers) - sum(map(len, scores.values()))
-    desc = f"{write_count(len(answers), 'answer')}: {len(scores[True]):,} cut off, {unscored:,} without score."
+    cut_off = "" if is_cut_off_meant else f"{len(scores[True]):,} cut off, "
+    desc = f"{write_count(len(answers), 'answer')}: {cut_off}{unscored:,} without score."
     frame = Frame(f"Answers by score: {name}", desc, "score, lower end", "answers")
     sides = [("finished", "accent", scores[False]), ("cut off", "unmeasured", scores[True])]
     together = [("answers", "accent", scores[False] + scores[True])]

@@ -12,13 +12,14 @@ from urllib.parse import urlencode
 import numpy as np
 
 from autodata import config
+from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.generation import GenerateRecipe
 from autodata.report import page
 from autodata.report.charts import Frame, Line, Lines
 from autodata.report.overview import VERDICTS, Overview, list_attempt_bounds, words
 from autodata.report.storyboard import Blocks, Story, add_document, describe_makers, tell_story
 from autodata.report.yields import KNOBS, MeasuredRound, Yields, measure
-from autodata.run.records import ERRORS, LINE, iterate_records
+from autodata.run.records import ERRORS, LINE, RunError, iterate_records
 from autodata.run.snapshot import read_snapshot
 from autodata.serving import journal
 from autodata.stats.writing import write_count, write_usd
@@ -58,7 +59,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         has_gate=any(value is not None for name, value in vars(gate).items() if name != "finished_at_least"),
         knobs=KNOBS,
         verdicts=VERDICTS,
-        is_cut_off_meant=page.expects_cut_off(domain),
+        is_cut_off_meant=expects_cut_off(domain),
         story=story,
         story_address=urlencode({"doc": story.document}) if story else "",
         makers=makers,
@@ -86,10 +87,14 @@ def _share(total: float | None, count: int) -> float | None:
 
 def _read(folder: Path, recipe: GenerateRecipe) -> tuple[Overview, Blocks, list[MeasuredRound], Story | None]:
     overview, blocks, measured, best = Overview(), Blocks(), [], None
-    for number, trajectory in enumerate(iterate_records(folder / "trajectories.jsonl", TRAJECTORY)):
+    path = folder / "trajectories.jsonl"
+    for number, trajectory in enumerate(iterate_records(path, TRAJECTORY), 1):
+        try:
+            measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
+        except ValueError as error:  # what no rubric allows was written by another program, or by hand
+            raise RunError(f"{path}:{number}: not a valid record ({error})") from error
         overview.add(trajectory)
         add_document(blocks, trajectory, f"{recipe.domain.name}, {trajectory.arm}")
-        measured += [scored for round in trajectory.rounds if (scored := measure(number, round))]
         stories = [story for story in (best, tell_story(trajectory)) if story]
         best = max(stories, key=lambda story: story.rank, default=None)
     return overview, blocks, measured, best if recipe.arm == "agentic" else None

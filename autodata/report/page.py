@@ -11,13 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from autodata.loop.directing.recap import average
-from autodata.recipes.domain import DomainConfig
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.report.overview import words
 from autodata.report.storyboard import read_question, read_scores, style_of
 from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
-from autodata.types import Outcome
 
 _FOLDER = Path(__file__).parent
 _COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")  # of a ledger
@@ -61,14 +59,7 @@ def list_outcomes(manifest: object, results: object = None, is_cut_off_meant: bo
     facts, sets = (given if isinstance(given, Mapping) else {} for given in (manifest, results))
     ledger = {role: cost.get("outcomes", {}) for role, cost in (facts.get("ledger") or {}).items()}
     answers = {n: entry["outcomes"] for n, entry in sets.items() if isinstance(entry, Mapping) and "outcomes" in entry}
-    usual = {Outcome.ANSWERED, Outcome.CUT_OFF} if is_cut_off_meant else {Outcome.ANSWERED}
-    ended = {**(facts.get("outcomes") or ledger), **answers}
-    return tell_outcomes({name: counts for name, counts in ended.items() if {*counts} - usual})
-
-
-def expects_cut_off(domain: DomainConfig) -> bool:
-    """Return True if a right answer of the domain is so short that one which runs into its budget is just wrong."""
-    return domain.presets[domain.preset].finished_at_least == 0
+    return tell_outcomes({**(facts.get("outcomes") or ledger), **answers}, is_cut_off_meant)
 
 
 @cache

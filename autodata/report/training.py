@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from autodata import config
+from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.training import GrpoRecipe
 from autodata.report import curves, page
 from autodata.stats.writing import write_count
@@ -47,7 +48,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         cut_off=curves.draw_watched(log, "cut_off", "share cut off"),
         judges=curves.draw_judges(log),
         watched_sizes=describe_watched(manifest),
-        is_cut_off_meant=page.expects_cut_off(recipe.domain),
+        is_cut_off_meant=expects_cut_off(recipe.domain),
         checks=list_checks(recipe, log.probe or {}),
         completions=read_completions(folder),
         seconds=sum(e.get("step_time", 0.0) for e in log.train) or None,

@@ -104,9 +104,21 @@ def find_unmeasured(role: str, outcomes: Mapping[str, int], at_most: float, is_e
     return f"{ended}, more than max_unmeasured={at_most:g} allows: {advice}"
 
 
-def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Write a line for each role (or set of answers) with a call that did not end as ANSWERED."""
+def tell_outcomes(outcomes: Mapping[str, Mapping[str, int]], is_cut_off_meant: bool = False) -> list[str]:
+    """Write a line for each role (or set of answers) with a call that did not end as ANSWERED.
+
+    Where answers are meant to run into their budget, a solver's answer that was cut off is an answer.
+    """
+    if is_cut_off_meant:
+        others = {*Role} - {Role.WEAK_SOLVER, Role.STRONG_SOLVER}
+        outcomes = {name: counts if name in others else _count_as_answers(counts) for name, counts in outcomes.items()}
     return [_tell_one(name, counts) for name, counts in outcomes.items() if {*counts} - {Outcome.ANSWERED}]
+
+
+def _count_as_answers(counts: Mapping[str, int]) -> dict[str, int]:
+    """Add the answers that were cut off to those that ended by themselves."""
+    others = {name: count for name, count in counts.items() if name != Outcome.CUT_OFF}
+    return others | {Outcome.ANSWERED: counts.get(Outcome.ANSWERED, 0) + counts.get(Outcome.CUT_OFF, 0)}
 
 
 def _tell_one(name: str, counts: Mapping[str, int]) -> str:

@@ -3,6 +3,9 @@
     python -m autodata.serving.scripted                 # until Ctrl-C; recipes/models/scripted.yaml names this server
     python -m autodata.generate RECIPE recipes/models/scripted.yaml    # in another terminal
 
+Another models file does as well if its endpoints send schemas (structured_output: json_schema or bounded): set their
+base_url to this server, and their model to scripted-weak or scripted-strong.
+
 A reply has the form that its schema asks for and depends on the request alone. What it says means nothing, and neither
 do the numbers of such a run.
 """
@@ -22,6 +25,7 @@ STRONG = f"{NAME}-strong"
 MODELS = (NAME, f"{NAME}-weak", STRONG)
 PORT = 8321
 _LIKELY, _WEAK, _MISTAKE = 0.85, 0.3, 0.05  # shares of what passes: of a strong and a weak answer, and of mistakes
+_SHORT = 60  # characters of a text that the prompt wants short
 _POSITIVE, _NEGATIVE = "Says that", "Claims that"  # how the criteria of such a rubric begin
 _WORDS = """
 anchor basin cable delta engine filter garden harbour index journal kernel ledger mirror network outlet packet quarry
@@ -60,12 +64,24 @@ class Writer:
         return {name: self.fill(form, name) for name, form in schema.get("properties", {}).items()}
 
     def _fill_array(self, schema: Mapping[str, Any], key: str) -> list[Any]:
-        form = schema.get("items")
-        if forms := schema.get("prefixItems"):
+        if forms := schema.get("prefixItems") or self._split(schema["items"]):
             return self._judge([self.fill(form, key) for form in forms])
-        items = [self.fill(form, key) for _ in range(max(schema.get("minItems", 2), 1))]
+        form = schema["items"]
         is_rubric = {"weight", "category"} <= form.get("properties", {}).keys()
+        fewest = schema.get("minItems", self._count_criteria() if is_rubric else 2)
+        items = [self.fill(form, key) for _ in range(max(fewest, 1))]
         return self._weigh(items, form["properties"]) if is_rubric else items
+
+    def _split(self, form: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return a form for each verdict, if these are verdicts: strict schemas have one form for all of them."""
+        properties = form.get("properties", {})
+        numbers = properties.get("criterion", {}).get("enum", ()) if "met" in properties else ()
+        return [{**form, "properties": {**properties, "criterion": {"const": number}}} for number in numbers]
+
+    def _count_criteria(self) -> int:
+        """Read in the prompt how many criteria are wanted at least, because strict schemas do not say it."""
+        asked = re.search(r"(\d+) (?:to|–) \d+ criteria", self._shown)
+        return int(asked[1]) if asked else 2
 
     def _weigh(self, items: list[dict[str, Any]], forms: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Make criteria out of these items: the last few have a negative weight."""
@@ -99,7 +115,8 @@ class Writer:
         is_question = key == "question"
         text = f"Why is it so that {self._write(1).lower()[:-1]}?" if is_question else self._write(4)
         named = "On criterion 1: " if "pattern" in key else ""  # a review of answers names criteria by number
-        return f"{named}{text}"[: schema.get("maxLength")]
+        is_short = re.search(rf'"{re.escape(key)}": "[^"]*\bshort\b', self._shown)  # strict schemas have no lengths
+        return f"{named}{text}"[: schema.get("maxLength", _SHORT if is_short else None)]
 
     def _is_so(self, share: float) -> bool:
         return self._chance.random() < share

@@ -3,12 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
+from autodata.config import RecipeError, load
 from autodata.eval.tables.cells import read_answers, read_finished
-from autodata.recipes.evaluation import TableRow
+from autodata.recipes.domain import expects_cut_off
+from autodata.recipes.evaluation import EvalRecipe, TableRow
 from autodata.run.records import RunError
 from autodata.serving.measured import tell_outcomes
+from autodata.types import Outcome
+
+CUT_OFF_IS_MEANT = (
+    "- An answer that ran into its token budget (truncated, cut off) counts like any other here: answers of this "
+    "domain are meant to be that short (`finished_at_least: 0` in its preset)"
+)
 
 
 def check_rows(rows: Sequence[TableRow]) -> list[str]:
@@ -31,12 +40,23 @@ def check_rows(rows: Sequence[TableRow]) -> list[str]:
 
 
 def note_outcomes(rows: Sequence[TableRow]) -> list[str]:
-    """Say how the answers of each row ended, if any was cut off or never came."""
-    lines = []
+    """Say how the answers of each row ended, if any never came, or was cut off where that is not meant."""
+    lines, is_meant_somewhere = [], False
     for row in filter(_read_evaluation, rows):
         outcomes = {task: Counter(str(g.outcome) for g in sampled) for task, sampled in read_answers(row).items()}
-        lines += [f"- {row.label}, {line}" for line in tell_outcomes(outcomes)]
-    return lines
+        is_meant = _expects_cut_off(row)
+        lines += [f"- {row.label}, {line}" for line in tell_outcomes(outcomes, is_meant)]
+        is_meant_somewhere |= is_meant and any(Outcome.CUT_OFF in counts for counts in outcomes.values())
+    return [*lines, CUT_OFF_IS_MEANT] if is_meant_somewhere else lines
+
+
+def _expects_cut_off(row: TableRow) -> bool:
+    """Read in the recipe of a run whether its domain expects answers to run into their budget."""
+    path = Path(row.run) / "recipe.yaml"
+    try:
+        return path.exists() and expects_cut_off(load(EvalRecipe, [str(path)]).domain)
+    except RecipeError:  # a recipe of older code, or of a domain that is not here
+        return False
 
 
 def _find_data(inputs: Mapping[str, Any]) -> dict[str, Any]:
