@@ -4,6 +4,11 @@ cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
 for name in SBATCH_PARTITION SBATCH_ACCOUNT SBATCH_QOS; do [ -n "${!name:-}" ] || unset "$name"; done
 python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 [ -n "${AUTODATA_PYTHON:-}" ] || [ -x "$python" ] || python=.venv/bin/python
+if ! command -v "$python" > /dev/null; then
+    echo "error: $python is not there: \`make setup GPU=1\` installs into .venv-gpu, \`make setup\` for the CPU into .venv," \
+        "and AUTODATA_PYTHON names a Python elsewhere" >&2
+    exit 2
+fi
 # A job with GPUs whose packages cannot use them gets a warning in its log.
 [ "${SLURM_GPUS_ON_NODE:-0}" = 0 ] || "$python" -m autodata.doctor.builds > /dev/null
 

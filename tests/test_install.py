@@ -135,7 +135,17 @@ def test_slurm_jobs_use_the_gpu_environment_if_there_is_one(checkout):
     assert source_common(checkout).stdout == ".venv/bin/python\n"
     make_python(checkout, ".venv-gpu")
     assert source_common(checkout).stdout == ".venv-gpu/bin/python\n"
-    assert source_common(checkout, AUTODATA_PYTHON="python").stdout == "python\n"
+    make_python(checkout, "mine")
+    mine = str(checkout / "mine/bin/python")
+    assert source_common(checkout, AUTODATA_PYTHON=mine).stdout == f"{mine}\n"
+
+
+@pytest.mark.parametrize("named, missing", [({}, ".venv/bin/python"), ({"AUTODATA_PYTHON": "nowhere/py"}, "nowhere/py")])
+def test_slurm_scripts_without_an_environment_say_how_to_make_one(checkout, named, missing):
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        source_common(checkout, **named)
+    assert caught.value.returncode == 2
+    assert caught.value.stderr.startswith(f"error: {missing} is not there: `make setup GPU=1` installs into .venv-gpu, ")
 
 
 def test_only_a_job_with_gpus_looks_for_cpu_builds(checkout):
