@@ -59,6 +59,7 @@ COMMANDS = {
     StudyRecipe: "python -m autodata.eval.study",
     MetaRecipe: "python -m autodata.meta.optimize",
 }
+_ROOM = 80  # the least width of a table beside its places (chosen)
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
 
 
@@ -355,13 +356,19 @@ def main() -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    # Nothing is cut off: on a screen long values fold, and in a pipe a row has all the room it needs.
-    table = Table(*(Column(name, overflow="fold") for name in ("key", "value", "set in", "note")))
-    for row in explain(command.read_recipe(__doc__)):
+    # Nothing is cut off: on a screen all but the places fold, and in a pipe a row has all the room it needs.
+    table = Table(*(Column(n, overflow="fold", no_wrap=n == "set in") for n in ("key", "value", "set in", "note")))
+    rows, console = explain(command.read_recipe(__doc__)), Console()
+    for row in rows:
         table.add_row(*map(escape, row))
-    console = Console()
     if not console.is_terminal:
         console.width = max(console.width, Console(width=100_000).measure(table).maximum)
+    elif console.width < max((len(origin) for _, _, origin, _ in rows), default=0) + _ROOM:
+        # In a table every row would fold; lines that the terminal itself wraps can be copied whole.
+        for key, value, origin, note in rows:
+            text = f"{key}: {value}\n    {origin}" + (f"  # {note}" if note else "")
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
     console.print(table)
 
 

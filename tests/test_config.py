@@ -1,5 +1,6 @@
 """Tests the reading of recipes: errors that name a key, layers, comments, and the resolved recipe."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,17 @@ def test_later_layers_win_and_the_command_line_is_last(recipe):
     assert loaded.models.judge.sampling.max_tokens == 5
     assert load(GenerateRecipe, [path, "seed=4", "seed=5"]).seed == 5
     assert load(GenerateRecipe, [path, "domain.weak_attempts=9"]).domain.weak_attempts == 9
+
+
+@pytest.mark.parametrize("width", [40, 80, 130, 200])
+def test_no_place_is_broken_on_any_terminal(monkeypatch, capsys, width):
+    monkeypatch.setattr(sys, "argv", ["config", "recipes/demo/generate.yaml"])
+    for name, value in {"COLUMNS": str(width), "FORCE_COLOR": "1", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)  # as a terminal of this width
+    config.main()
+    shown = capsys.readouterr().out
+    assert all(place in shown for _, _, place, _ in explain(["recipes/demo/generate.yaml"]))
+    assert ("┃" in shown) == (width >= 130)
 
 
 def test_explain_gives_value_place_and_comment(recipe):
