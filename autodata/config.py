@@ -59,6 +59,9 @@ COMMANDS = {
     StudyRecipe: "python -m autodata.eval.study",
     MetaRecipe: "python -m autodata.meta.optimize",
 }
+_ROOM = 80  # the least width of a table beside its places (chosen)
+_READ = ("domain.path", "domain.prompts", "documents.path")  # keys of what a recipe reads and may bring along
+_ABOVE = 3  # folders above a recipe that may be those in which it is used: recipes/demo/generate.yaml (chosen)
 RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
 
 
@@ -160,12 +163,25 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
         layers += appended
     with _name_in_errors("command line"):
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
-    return _with_domain([_find_files(layer) for layer in layers])
+    found = [_find_files(layer) for layer in layers]
+    _require_here(found)
+    return _with_domain(found)
 
 
 def _find_files(layer: Layer) -> Layer:
     """Point values such as recipes/demo/documents to the package where the current folder has no such file."""
     return Layer(layer.name, OmegaConf.create(find_all_shipped(OmegaConf.to_container(layer.values))))
+
+
+def _require_here(layers: list[Layer]) -> None:
+    """Name the folder to stand in if a recipe means another one: its relative paths begin where the user stands."""
+    for key in _READ:
+        layer, value = _find_last(layers, key) or (None, "")
+        if layer is None or is_resolved(Path(layer.name)) or Path(value).exists():
+            continue
+        if place := next((p for p in [*Path(layer.name).parents][:_ABOVE] if (p / value).exists()), None):
+            advice = f"change to the folder {place}, or append {key}={place / value}"
+            raise RecipeError(f"{layer.name}: {key}={value} is not in the current folder; {advice}")
 
 
 def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
@@ -355,13 +371,19 @@ def main() -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    # Nothing is cut off: on a screen long values fold, and in a pipe a row has all the room it needs.
-    table = Table(*(Column(name, overflow="fold") for name in ("key", "value", "set in", "note")))
-    for row in explain(command.read_recipe(__doc__)):
+    # Nothing is cut off: on a screen all but the places fold, and in a pipe a row has all the room it needs.
+    table = Table(*(Column(n, overflow="fold", no_wrap=n == "set in") for n in ("key", "value", "set in", "note")))
+    rows, console = explain(command.read_recipe(__doc__)), Console()
+    for row in rows:
         table.add_row(*map(escape, row))
-    console = Console()
     if not console.is_terminal:
         console.width = max(console.width, Console(width=100_000).measure(table).maximum)
+    elif console.width < max((len(origin) for _, _, origin, _ in rows), default=0) + _ROOM:
+        # In a table every row would fold; lines that the terminal itself wraps can be copied whole.
+        for key, value, origin, note in rows:
+            text = f"{key}: {value}\n    {origin}" + (f"  # {note}" if note else "")
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
     console.print(table)
 
 

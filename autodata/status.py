@@ -24,7 +24,7 @@ from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.reproduce import follow
 from autodata.reproduce.record import STEPS
-from autodata.run.folder import MANIFEST, find_runs, is_held, read_manifest
+from autodata.run.folder import MANIFEST, find_problem, find_runs, is_held, read_manifest
 from autodata.run.records import NoSuchRun, RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
 from autodata.serving.leases import LeaseWatch, State
@@ -113,10 +113,8 @@ def _read_manifest(run: Path) -> str:
 
 
 def _read_problem(run: Path) -> str:
-    """Return the error that ended the last session of a run; empty if it ended well or was killed."""
-    with suppress(RunError, AttributeError):
-        sessions = (read_manifest(run) or {}).get("sessions") or [{}]
-        return str(sessions[-1].get("problem") or "")
+    with suppress(RunError):
+        return find_problem(read_manifest(run) or {})
     return ""
 
 

@@ -5,7 +5,7 @@ python -m autodata.verify runs/demo/dataset
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,7 +22,7 @@ from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
 from autodata.recipes.domain import Gate
 from autodata.run.folder import read_manifest, require_finished
-from autodata.run.records import RunError, hash_path, read_json, read_records, write_file
+from autodata.run.records import NoSuchRun, RunError, hash_path, read_json, read_records, write_file
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example, Failure, Outcome, Round, UserError, Verdict
 
@@ -48,8 +48,30 @@ def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     if hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):
         mismatches.append(Mismatch(EXAMPLES, "file", "the file has changed since it was made"))
     open_once = cache(partial(open_arm, folder))
-    mismatches += [Mismatch(e.id, check, problem) for e in examples for check, problem in check_example(e, open_once)]
+    missing = dict(_find_missing(folder, examples, open_once))
+    mismatches += missing.values()
+    for example in examples:
+        open_one = None if _name_origin(example) in missing else open_once
+        mismatches += [Mismatch(example.id, check, problem) for check, problem in check_example(example, open_one)]
     return len(examples), mismatches
+
+
+def _find_missing(
+    folder: Path, examples: Sequence[Example], open_arm: Callable[[str, str], Arm]
+) -> Iterator[tuple[tuple[str, str], Mismatch]]:
+    """Yield the origins of examples that cannot be read at all, each with one mismatch for all of its examples."""
+    for (arm, run), count in Counter(map(_name_origin, examples)).items():
+        try:
+            open_arm(arm, run)
+        except UserError as error:
+            made = f"{write_count(count, 'example')} of the arm {arm} cannot be compared with this run"
+            advice = f", or copy it to {folder / run}" if isinstance(error, NoSuchRun) else ""
+            yield (arm, run), Mismatch(run, "trajectory", f"{made}: {error}{advice}")
+
+
+def _name_origin(example: Example) -> tuple[str, str]:
+    """Return the arm of an example and the run that it was made from."""
+    return example.arm, example.provenance.run
 
 
 def was_verified(folder: Path) -> bool:
@@ -64,8 +86,8 @@ def _leave_mark(folder: Path) -> None:
         write_file(folder / VERIFIED, json.dumps({EXAMPLES: hash_path(folder / EXAMPLES)}) + "\n")
 
 
-def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iterator[tuple[str, str]]:
-    """Yield each check that an example fails, with the reason."""
+def check_example(example: Example, open_arm: Callable[[str, str], Arm] | None) -> Iterator[tuple[str, str]]:
+    """Yield each check that an example fails, with the reason; without `open_arm` its run cannot be read."""
     if not example.candidate.hash == example.candidate_hash == example.id.removeprefix(f"{example.arm}-"):
         yield "candidate", f"the hash is {example.candidate.hash}, but the row says {example.candidate_hash}"
     try:
@@ -77,7 +99,8 @@ def check_example(example: Example, open_arm: Callable[[str, str], Arm]) -> Iter
             yield "scores", f"the stored booleans give the scores {weak} (weak) and {strong} (strong)"
         yield from _check_verdicts(example)
         yield from _check_measured(example)
-    yield from _check_round(example, open_arm)
+    if open_arm:
+        yield from _check_round(example, open_arm)
 
 
 def _check_measured(example: Example) -> Iterator[tuple[str, str]]:

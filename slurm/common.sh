@@ -12,7 +12,7 @@ python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 enter() {
     local name=$1 script=slurm/$1.sh options=()
     guide "$@"; shift
-    if [ -n "${SLURM_JOB_ID:-}" ] && [ "$1" != --dry-run ]; then note_sbatch "$name"; return 0; fi
+    if [ -n "${SLURM_JOB_ID:-}" ] && [ "$1" != --dry-run ]; then require_python; note_sbatch "$name"; return 0; fi
     while [[ "${1:-}" == -* ]]; do  # all options of sbatch have the form --name or --name=value
         case "$1" in
             --help | -h) guide "$name" --help ;;
@@ -22,6 +22,7 @@ enter() {
         shift
     done
     guide "$name" "$@"  # options alone say nothing about what to run
+    require_python
     export AUTODATA_SUBMITTED=1  # the job inherits it
     exec "$python" -m autodata.cluster.submit ${options[@]+"${options[@]}"} -- "$script" "$@"
 }
@@ -30,6 +31,13 @@ note_sbatch() {  # says in a job's log that sbatch was called directly: Slurm ru
     [ "${0##*/}" = slurm_script ] && [ -z "${AUTODATA_SUBMITTED:-}" ] && [ "$1" != serve ] || return 0
     echo "note: sbatch slurm/$1.sh asks for the resources that stand in the script, and for no partition, account or option" \
         "of slurm/site.env; bash slurm/$1.sh with the same arguments asks for what they need" >&2
+}
+
+require_python() {  # ends with what to do if neither environment is installed; help needs none
+    command -v "$python" > /dev/null && return
+    echo "error: $python is not there: \`make setup GPU=1\` installs into .venv-gpu, \`make setup\` for the CPU into .venv," \
+        "and AUTODATA_PYTHON names a Python elsewhere" >&2
+    exit 2
 }
 
 guide() {  # ends with the help if it is asked for, or if there are no arguments

@@ -6,4 +6,5 @@
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 guide reproduce "$@"
+require_python
 exec "$python" -m autodata.reproduce "$@"

@@ -1,8 +1,10 @@
 """Tests the reading of recipes: errors that name a key, layers, comments, and the resolved recipe."""
 
+import sys
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from autodata import config
 from autodata.config import RecipeError, explain, load, semantic_hash
@@ -117,6 +119,37 @@ def test_later_layers_win_and_the_command_line_is_last(recipe):
     assert loaded.models.judge.sampling.max_tokens == 5
     assert load(GenerateRecipe, [path, "seed=4", "seed=5"]).seed == 5
     assert load(GenerateRecipe, [path, "domain.weak_attempts=9"]).domain.weak_attempts == 9
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("domain.path", "mine"), ("documents.path", "recipes_of_mine/texts"), ("domain.prompts", "prompts")],
+)
+def test_a_path_that_is_seen_from_another_folder_names_that_folder(tmp_path, monkeypatch, key, value):
+    file = tmp_path / "work" / "recipes_of_mine" / "generate.yaml"
+    (tmp_path / "work" / value).mkdir(parents=True)
+    file.parent.mkdir(exist_ok=True)
+    base = yaml.safe_load(MINIMAL)
+    base[key.partition(".")[0]][key.partition(".")[2]] = value
+    file.write_text(yaml.safe_dump(base))
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "work"
+    with pytest.raises(RecipeError, match=rf"change to the folder {place}, or append {key}={place / value}$"):
+        load(GenerateRecipe, [str(file)])
+    with pytest.raises(RecipeError) as other:  # what is nowhere, or named in the command, has its own error or none
+        load(GenerateRecipe, [str(file), f"{key}=nowhere", "domain.path=nowhere"])
+    assert "change to the folder" not in str(other.value)
+
+
+@pytest.mark.parametrize("width", [40, 80, 130, 200])
+def test_no_place_is_broken_on_any_terminal(monkeypatch, capsys, width):
+    monkeypatch.setattr(sys, "argv", ["config", "recipes/demo/generate.yaml"])
+    for name, value in {"COLUMNS": str(width), "FORCE_COLOR": "1", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)  # as a terminal of this width
+    config.main()
+    shown = capsys.readouterr().out
+    assert all(place in shown for _, _, place, _ in explain(["recipes/demo/generate.yaml"]))
+    assert ("┃" in shown) == (width >= 130)
 
 
 def test_explain_gives_value_place_and_comment(recipe):

@@ -57,6 +57,47 @@ def test_a_key_is_there_or_named(monkeypatch):
     assert check.mark is Mark.OK and "secret" not in check.detail
 
 
+@pytest.fixture
+def cache(tmp_path):
+    """The hub's cache with all of one model, and of another one only the first file that a download brings."""
+    for name, file in (("cached", "model.safetensors"), ("begun", "config.json")):
+        place = tmp_path / f"models--owner--{name}"
+        (place / "snapshots" / "abc").mkdir(parents=True)
+        (place / "snapshots" / "abc" / file).touch()
+        (place / "refs").mkdir()
+        (place / "refs" / "main").write_text("abc")
+    return tmp_path
+
+
+def look_for(cache, weights, offline, site=None):
+    server = Server(weights, env={"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": offline})
+    models = Models({"e": Endpoint("m", server=server)}, weak_solver=RoleConfig("e"))
+    (finding,) = environment.check_weights(None, models, site or {})
+    assert f"models.endpoints.e.server.weights={weights}" in finding.detail
+    return finding.mark, finding.detail.partition(": ")[2]
+
+
+@pytest.mark.parametrize("weights", ["embedded", ".", "s3://bucket/of/somebody", "owner/name:Q4", "owner/cached"])
+def test_weights_that_are_here_or_that_only_vllm_can_find_are_no_problem(cache, weights):
+    assert look_for(cache, weights, "1") == look_for(cache, weights, "0") == (Mark.OK, "")
+
+
+def test_weights_that_are_not_here_can_be_fetched(cache):
+    mark, detail = look_for(cache, "owner/name", "1")
+    assert mark is Mark.FAIL and "unset HF_HUB_OFFLINE, which forbids the download, and fetch them with" in detail
+    for offline, weights in (("", "owner/name"), ("0", "owner/begun")):
+        mark, detail = look_for(cache, weights, offline)
+        assert mark is Mark.WARN and f"cache; fetch them with `hf download {weights}`" in detail
+    for site, expected in (({}, Mark.FAIL), ({"AUTODATA_SERVER_TIME": "1:00:00"}, Mark.WARN)):
+        mark, detail = look_for(cache, "runs/no/model", "0", site)
+        assert mark is expected and "no such folder" in detail
+
+
+def test_the_model_of_a_training_is_looked_for_too():
+    model, *_ = environment.check_weights(GrpoRecipe(model="runs/no/model"), Models(), {})
+    assert model.mark is Mark.FAIL and "model=runs/no/model: no such folder" in model.detail
+
+
 @pytest.mark.parametrize(("endpoint", "mark", "detail"), [
     (Endpoint("m", price=Price(0.15, 0.6, 0.075)), Mark.OK, "million tokens: input 0.15, output 0.6, cached 0.075"),
     (Endpoint("m", price=Price(0, 0), server=Server("w")), Mark.OK, "million tokens: input 0, output 0"),

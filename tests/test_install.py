@@ -1,5 +1,6 @@
 """Tests `make setup` with stand-ins for nvidia-smi, Python and pip, and which environment Slurm's scripts use."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -135,7 +136,20 @@ def test_slurm_jobs_use_the_gpu_environment_if_there_is_one(checkout):
     assert source_common(checkout).stdout == ".venv/bin/python\n"
     make_python(checkout, ".venv-gpu")
     assert source_common(checkout).stdout == ".venv-gpu/bin/python\n"
-    assert source_common(checkout, AUTODATA_PYTHON="python").stdout == "python\n"
+    make_python(checkout, "mine")
+    mine = str(checkout / "mine/bin/python")
+    assert source_common(checkout, AUTODATA_PYTHON=mine).stdout == f"{mine}\n"
+
+
+@pytest.mark.parametrize("script", ["reproduce", "generate"])
+@pytest.mark.parametrize("named", [{}, {"AUTODATA_PYTHON": "nowhere/python"}])
+def test_slurm_scripts_without_an_environment_say_how_to_make_one(checkout, named, script):
+    shutil.copytree(REPO / "slurm", checkout / "slurm", ignore=shutil.ignore_patterns("site.env"))
+    command, env = ["bash", f"slurm/{script}.sh", "a.yaml"], {"PATH": os.environ["PATH"], **named}
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
+    missing = named.get("AUTODATA_PYTHON", ".venv/bin/python")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith(f"error: {missing} is not there: `make setup GPU=1` installs into .venv-gpu")
 
 
 def test_only_a_job_with_gpus_looks_for_cpu_builds(checkout):

@@ -125,6 +125,15 @@ def test_many_points_are_drawn_as_fewer_and_none_is_lost():
     assert sum(point.count for point in drawn.points) == len(places)
 
 
+def test_what_failed_says_why(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    html = page_of(first, two_rounds(), finished=None, sessions=[{"problem": "NoKey: KEY <b> is not set"}])
+    assert "its last session ended with <q>NoKey: KEY &lt;b&gt; is not set</q>." in html
+    assert "KEY &lt;b&gt; is not set" in report(first).read_text()
+    html = page_of(second, two_rounds(), finished=None, sessions=[{"problem": "earlier"}, {}])
+    assert "last session" not in html
+
+
 def test_what_is_not_finished_says_so(tmp_path):
     html = page_of(tmp_path, two_rounds(), finished=None)
     assert "This run is not finished:</strong> Documents with a trajectory: 1." in html

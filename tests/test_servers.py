@@ -28,7 +28,7 @@ FakeServer(lambda body, count: completion("x", "length"), int(sys.argv[1])).serv
 
 
 def models(**server: object) -> Models:
-    return Models({"e": Endpoint("fake", server=Server("w", **server))}, weak_solver=RoleConfig("e"))
+    return Models({"e": Endpoint("fake", server=Server("embedded", **server))}, weak_solver=RoleConfig("e"))
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +64,28 @@ def test_a_server_is_started_probed_and_stopped(fake_command, tmp_path):
         assert is_alive(pid)
     assert started[0].process.poll() is not None
     assert "serving" in (tmp_path / "server_e.log").read_text()
+
+
+def start(folder, weights: str, offline: str) -> None:
+    recipe = models(env={"HF_HUB_OFFLINE": offline})
+    recipe.endpoints["e"].server.weights = weights
+    with running(recipe, Role, folder):
+        pass
+
+
+def test_no_server_starts_for_weights_that_cannot_be_there(fake_command, tmp_path):
+    with pytest.raises(
+        RecipeError, match=r"^models\.endpoints\.e\.server\.weights=owner/absent: .*`hf download owner/"
+    ):
+        start(tmp_path, "owner/absent", "1")
+    with pytest.raises(RecipeError, match="weights=runs/no/model: no such folder"):
+        start(tmp_path, "runs/no/model", "0")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_that_dies_without_its_weights_says_how_to_fetch_them(dying_command, tmp_path):
+    with pytest.raises(ServerError, match=r"sorry\nserver\.weights=owner/absent: .*`hf download owner/absent`"):
+        start(tmp_path, "owner/absent", "0")
 
 
 def test_it_is_stopped_when_the_work_fails(fake_command, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from autodata import status
 from autodata.cluster import jobs
 from autodata.recipes.generation import GenerateRecipe
-from autodata.run.folder import Run, is_held
+from autodata.run.folder import Run, is_held, summarize_problem
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT, RoleSpeed, RunState, Snapshot
 from autodata.serving.costs import Cost
@@ -83,6 +83,31 @@ def test_a_failed_run_says_why(write):
     sessions = [{"problem": "an earlier error"}, {"ended": "now"}]
     (run / "manifest.json").write_text(json.dumps(manifest | {"sessions": sessions}))
     assert "earlier" not in see(run).explain()
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("the disk is full", "the disk is full"),
+        ("made from other inputs:\n  seed: 1 → 2", "made from other inputs: seed: 1 → 2"),
+        ("x" * 300, "x" * 300),
+        ("x" * 301, "x" * 299 + "…"),
+        # The log of a server ends with a traceback, whose lines may have the name of a process before them.
+        (
+            'server died; end of log:\nsys.exit(\n  File "/a/b.py", line 3, in load\n    raise OSError(\n'
+            + "OSError: no connection, " + "y" * 300 + "\nSee the documentation.",
+            "server died; end of log: OSError: no connection, " + "y" * 300 + " See the documentation.",
+        ),
+        (
+            'died; end of log:\n(APIServer pid=7) ValueError: first\n(APIServer pid=7)   File "/a/b.py", line 3\n'
+            "(APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 error\n(APIServer pid=7) no such model",
+            "died; end of log: (APIServer pid=7) pydantic_core._pydantic_core.ValidationError: 1 error "
+            "(APIServer pid=7) no such model",
+        ),
+    ],
+)  # fmt: skip
+def test_a_problem_is_kept_as_one_line_with_the_reason_at_its_end(text, shown):
+    assert summarize_problem(text) == shown
 
 
 def command(monkeypatch, capsys, *arguments: str) -> str:

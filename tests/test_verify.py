@@ -1,6 +1,7 @@
 """Tests that `verify` finds every harmful change of a dataset."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -102,6 +103,23 @@ def test_a_dataset_passes_wherever_one_stands(tmp_path, monkeypatch, capsys):
     for elsewhere, name in ((tmp_path, "work/runs/d"), (tmp_path / "work" / "runs", "d"), (Path("/"), None)):
         monkeypatch.chdir(elsewhere)
         assert verify.verify(Path(name) if name else tmp_path / "work/runs/d")[1] == []
+
+
+def test_a_copy_without_its_runs_lacks_each_of_them_once(tmp_path, monkeypatch, capsys):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    folder = build(monkeypatch, Path("runs"))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    count, mismatches = verify.verify(copy)
+    assert count == 4 and [mismatch.where for mismatch in mismatches] == ["runs/agentic", "runs/cot"]
+    problem, said = mismatches[0].problem, "cannot be compared with this run: runs/agentic: no such run"
+    assert problem.startswith(f"3 examples of the arm agentic {said}")
+    assert problem.endswith(f"or copy it to {copy / 'runs/agentic'}")
+    shutil.copytree(tmp_path / "work/runs/agentic", copy / "runs/agentic")
+    assert [mismatch.where for mismatch in verify.verify(copy)[1]] == ["runs/cot"]
+    tamper(copy / "examples.jsonl", set_score)  # what needs no run is still checked
+    assert {"file", "scores"} < {*failed(copy)}
 
 
 def set_score(row: Row) -> None:

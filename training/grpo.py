@@ -1,6 +1,6 @@
 """Trains a model on accepted examples by GRPO, with TRL. Running the same command again resumes it.
 
-accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
+accelerate launch -q --config_file recipes/accelerate/cpu.yaml training/grpo.py recipes/demo/grpo.yaml [key=value …]
 """
 
 import os

@@ -135,7 +135,8 @@ def run(command: Sequence[str]) -> str:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except FileNotFoundError:
-        raise SlurmError(f"{command[0]} not found: run the command where Slurm jobs are submitted") from None
+        problem = f"{command[0]} not found, so there is no Slurm here"
+        raise SlurmError(f"{problem}: run the command where Slurm jobs are submitted") from None
     except subprocess.TimeoutExpired:
         raise SlurmError(f"{command[0]} did not answer for two minutes") from None
     if result.returncode:

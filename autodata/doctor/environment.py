@@ -18,10 +18,11 @@ from autodata.cluster.jobs import SlurmError, parse_limit
 from autodata.cluster.resources import Site
 from autodata.doctor.builds import find_version
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
-from autodata.recipes.models import Endpoint, Models
+from autodata.recipes.models import Endpoint, Models, Server
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
 from autodata.run.records import RunError
+from autodata.serving.embedded import describe_missing, is_folder, is_offline
 from autodata.serving.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
 
@@ -72,6 +73,32 @@ def check_price(name: str, endpoint: Endpoint) -> Finding:
         return skip(check, f"{unset}: the command starts the server itself, and its cost is shown as a dash")
     unknown = "costs are shown as a dash, and budget.usd stops the run"
     return warn(check, f"{unset}: unless the provider says what each reply cost, {unknown}")
+
+
+def check_weights(recipe: object, models: Models, site: Mapping[str, str]) -> list[Finding]:
+    """Check that the weights which servers and the training load are on this machine, or can be downloaded."""
+    findings = []
+    if isinstance(recipe, GrpoRecipe):
+        revision = (recipe.trainer.get("model_init_kwargs") or {}).get("revision", "")
+        trained = Endpoint(recipe.model, server=Server(recipe.model), revision=revision)
+        findings.append(judge_weights("the trained model", "model", trained, site))
+    for name, endpoint in find_served(models).items():
+        findings.append(judge_weights(name, f"models.endpoints.{name}.server.weights", endpoint, site))
+    return findings
+
+
+def judge_weights(name: str, key: str, endpoint: Endpoint, site: Mapping[str, str]) -> Finding:
+    """Judge the weights of one server, which stand under a key of the recipe."""
+    weights, env = endpoint.server.weights, endpoint.server.env
+    check, detail = f"weights of {name}", f"{key}={weights}"
+    missing = describe_missing(weights, endpoint.revision, env)
+    if not missing:
+        return ok(check, detail)
+    if "AUTODATA_SERVER_TIME" in site:
+        return warn(check, f"{detail}: {missing}; only if the nodes have other disks, they may be there")
+    if is_folder(weights) or is_offline(env):
+        return fail(check, f"{detail}: {missing}")
+    return warn(check, f"{detail}: {missing}; else the start downloads them, which needs a connection")
 
 
 def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:

@@ -50,6 +50,7 @@ def examine(recipe: object, serve: bool) -> Iterator[Finding]:
         asked = _leave_out_orchestrator(recipe)
         for models in (asked, *(replace(asked, weak_solver=None, judge=role) for role in graders)):
             yield from environment.check_wall_times(models, environment.read_site())
+            yield from environment.check_weights(recipe if models is asked else None, models, environment.read_site())
             yield from examine_models(models, recipe.domain, serve)
 
 

@@ -21,7 +21,7 @@ from autodata.report import chain, dataset, evaluation, generation, page, traini
 from autodata.report.page import Facts
 from autodata.report.storyboard import describe_makers, tell_story
 from autodata.run import snapshot
-from autodata.run.folder import find_runs, read_manifest
+from autodata.run.folder import find_problem, find_runs, read_manifest
 from autodata.run.records import NoSuchRun, iterate_records, read_json, write_file
 from autodata.stats.writing import write_count, write_decimal, write_duration
 from autodata.types import TRAJECTORY, UserError, WrongCall
@@ -118,6 +118,7 @@ def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:
         "headline": headline,
         "link": f"{name}/{REPORT}" if (run / REPORT).exists() else "",
         "problem": problem,
+        "failure": "" if manifest.get("finished") else find_problem(manifest),
     }
 
 

@@ -14,6 +14,7 @@ from autodata.loop.directing.recap import average
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, widths
 from autodata.report.overview import words
 from autodata.report.storyboard import read_question, read_scores, style_of
+from autodata.run.folder import find_problem
 from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
 
@@ -80,6 +81,7 @@ def _environment() -> Environment:
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
     environment.globals |= {"average": average, "read_question": read_question, "read_scores": read_scores}
     environment.globals |= {"style_of": style_of, "words": words}
+    environment.globals |= {"find_problem": find_problem}
     return environment
 
 

@@ -10,7 +10,7 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.report import curves, page
 from autodata.stats.writing import write_count
 
-COMMAND = "accelerate launch --config_file recipes/accelerate/cpu.yaml training/grpo.py"
+COMMAND = "accelerate launch -q --config_file recipes/accelerate/cpu.yaml training/grpo.py"
 _MAX_COMPLETIONS = 8  # maximum number of completions shown
 _MAX_CHARS = 1_200  # maximum length of each, and of the end of its prompt
 METRICS = (

@@ -6,6 +6,7 @@ A folder that was made from other inputs is refused, and only one process at a t
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -31,6 +32,9 @@ KINDS = {
     "training/grpo.py": "grpo",
     "autodata.meta.optimize": "meta",
 }
+_LONGEST = 300  # characters of a problem in the manifest that has no traceback
+# How the last line of a traceback begins; vLLM puts the name of its process before each line.
+_RAISED = re.compile(r"(?:\([^()]*\) )?(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b: ")
 _SHOWN = 8  # differences between the inputs of two runs
 _PARTS = {"inputs": dict, "outputs": dict, "sessions": list, "funnel": dict, "statistics": dict, "started": str}
 
@@ -86,7 +90,8 @@ class Run(AbstractContextManager):
         try:
             yield
         except BaseException as problem:
-            session["problem"] = f"{type(problem).__name__}: {problem}"[:300]
+            said = summarize_problem(str(problem))
+            session["problem"] = f"{type(problem).__name__}: {said}" if said else type(problem).__name__
             raise
         finally:
             session |= {"ended": tell_time(), "counts": dict(count())}
@@ -134,6 +139,22 @@ class Run(AbstractContextManager):
         else:
             fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
+
+
+def summarize_problem(text: str) -> str:
+    """Shorten an error to one line: its first one and, if a traceback follows, the exception at its end, whole."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    raised = [number for number, line in enumerate(lines) if _RAISED.match(line)]
+    if len(lines) > 1 and raised:
+        return " ".join([lines[0], *lines[max(raised[-1], 1) :]])
+    short = " ".join(lines)
+    return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
+
+
+def find_problem(manifest: Mapping[str, Any]) -> str:
+    """Return the error that ended the last session of a run; empty if it ended well or was killed."""
+    sessions = manifest.get("sessions") or [{}]
+    return str(sessions[-1].get("problem") or "") if isinstance(sessions[-1], Mapping) else ""
 
 
 def _forget_failed_start(manifest: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import ARMS
 from autodata.recipes.models import Endpoint
 from autodata.run.folder import read_manifest
-from autodata.serving.embedded import resolve_weights
+from autodata.serving.embedded import is_folder, resolve_weights
 from autodata.serving.probes import read_served
 
 _KEPT = re.compile(r"model_at_(\d+)")  # a model that a training kept of an earlier step
@@ -21,8 +21,7 @@ _UNTRAINED = ("untrained", "baseline", "base")
 def check_label(recipe: EvalRecipe) -> None:
     """Raise RecipeError if the recipe names nothing to evaluate, or if the label names another model."""
     weights, endpoint = find_weights(recipe), find_endpoint(recipe)
-    is_folder = weights and (weights.count("/") > 1 or weights.startswith((".", "/", "~")))  # the hub's: owner/name
-    if is_folder and not Path(weights).is_dir():
+    if weights and is_folder(weights) and not Path(weights).is_dir():
         raise RecipeError(f"evaluated.weights={weights}: no such folder; {_advise(Path(weights))}")
     if weights and (training := find_training(weights)):
         return _check_trained(recipe.label, weights, training)

@@ -1,9 +1,13 @@
-"""Provides the small real model that comes with the install: SmolLM2-135M-Instruct, converted once to safetensors."""
+"""Provides the small real model that comes with the install: SmolLM2-135M-Instruct, converted once to safetensors.
+
+Of all other weights, it can say whether they are on this machine.
+"""
 
 import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock
@@ -11,6 +15,8 @@ from filelock import FileLock
 from autodata.recipes.models import MODEL_NAME
 
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_OFFLINE = "HF_HUB_OFFLINE"
+_KINDS = (".safetensors", ".bin", ".pt", ".gguf")  # suffixes of files with weights
 
 
 def resolve_weights(weights: str) -> str:
@@ -34,6 +40,49 @@ def cache_folder() -> Path:
     """Return $AUTODATA_CACHE, or the folder `autodata` in the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("AUTODATA_CACHE") or Path(base) / "autodata")
+
+
+def describe_missing(weights: str, revision: str | None = None, env: Mapping[str, str] | None = None) -> str:
+    """Say what to do about weights that are not on this machine; "" if they are, or if nobody but vLLM can tell.
+
+    `env` are variables of the process that will load them.
+    """
+    if weights == "embedded" or "://" in weights or Path(weights).exists():
+        return ""
+    if is_folder(weights):
+        return "no such folder; name one that exists, or a model of the hub as owner/name"
+    if _is_cached(weights, revision, env or {}):
+        return ""
+    version = f" --revision {revision}" if revision else ""
+    online = f"unset {_OFFLINE}, which forbids the download, and " if is_offline(env or {}) else ""
+    fetch = f"fetch them with `hf download {weights}{version}`"
+    return f"neither a folder nor in the hub's cache; {online}{fetch}, or name a folder that holds them"
+
+
+def is_folder(weights: str) -> bool:
+    """True if weights are written as a folder, not as a name of the hub, which has the form owner/name."""
+    return weights.count("/") > 1 or weights.startswith((".", "/", "~"))
+
+
+def is_offline(env: Mapping[str, str]) -> bool:
+    """True if a process with these additional variables may not ask the hub."""
+    return {**os.environ, **env}.get(_OFFLINE, "") not in ("", "0")
+
+
+def _is_cached(weights: str, revision: str | None, env: Mapping[str, str]) -> bool:
+    """True if the hub's cache holds files with weights under this name, or if the name is none of the hub's."""
+    # Slow to import, needed here only.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    cache = env.get("HF_HUB_CACHE") or (f"{env['HF_HOME']}/hub" if "HF_HOME" in env else None)
+    try:
+        folder = snapshot_download(weights, revision=revision or None, cache_dir=cache, local_files_only=True)
+    except LocalEntryNotFoundError:
+        return False
+    except HFValidationError:
+        return True
+    return any(path.suffix in _KINDS for path in Path(folder).rglob("*"))
 
 
 def _convert(target: Path) -> None:

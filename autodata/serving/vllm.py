@@ -16,7 +16,7 @@ from pathlib import Path
 from autodata.command import require_package
 from autodata.config import RecipeError
 from autodata.recipes.models import Endpoint, Models
-from autodata.serving.embedded import resolve_weights
+from autodata.serving.embedded import describe_missing, is_folder, is_offline, resolve_weights
 from autodata.serving.llm import list_used
 from autodata.serving.measured import EndpointError
 from autodata.serving.probes import probe
@@ -66,7 +66,9 @@ class RunningServer:
     def check(self) -> None:
         """Raise ServerError if the process has died."""
         if self.process.poll() is not None:
-            raise self._describe(f" died (exit code {self.process.returncode}); end of")
+            error = self._describe(f" died (exit code {self.process.returncode}); end of")
+            missing = _describe_missing(self.endpoint)
+            raise ServerError(f"{error}\n{missing}") if missing else error
 
     def stop(self) -> None:
         """Stop the whole process group: first with SIGTERM, then with SIGKILL."""
@@ -118,7 +120,7 @@ def running(models: Models, roles: Iterable[Role], folder: Path) -> Iterator[lis
 
 
 def _check_addresses(used: Mapping[str, Endpoint]) -> None:
-    """Check before any server is started that each endpoint answers or has a server. Raises RecipeError."""
+    """Check before any server starts that each endpoint answers, or has a server and weights. Raises RecipeError."""
     for name, endpoint in used.items():
         if endpoint.base_url:
             # A wrong URL or name must fail now and not in the middle of the night.
@@ -126,6 +128,17 @@ def _check_addresses(used: Mapping[str, Endpoint]) -> None:
         elif not endpoint.server:
             advice = "set base_url (for a running server) or server.weights (to start one)"
             raise RecipeError(f"models.endpoints.{name}: {advice}")
+        elif (is_folder(endpoint.server.weights) or is_offline(endpoint.server.env)) and (
+            missing := _describe_missing(endpoint)  # a server would take a minute to say less
+        ):
+            raise RecipeError(f"models.endpoints.{name}.{missing}")
+
+
+def _describe_missing(endpoint: Endpoint) -> str:
+    """Say what to do about a server's weights if they are not on this machine; else nothing."""
+    server = endpoint.server
+    missing = describe_missing(server.weights, endpoint.revision, server.env)
+    return f"server.weights={server.weights}: {missing}" if missing else ""
 
 
 async def watch(servers: list[RunningServer]) -> None:
