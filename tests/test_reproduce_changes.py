@@ -46,14 +46,14 @@ def test_a_job_in_the_queue_with_other_settings_is_named_and_nothing_is_submitte
 
 def test_a_job_that_is_submitted_again_does_not_differ_silently_from_those_that_are_kept(tmp_path, monkeypatch):
     queue = Queue(monkeypatch)
-    steps, record = give(tmp_path, table="table2")
+    steps, record = give(tmp_path)
     arms = [step for step in steps if step.module == "autodata.generate"]
     finish(steps[0])
     del queue.jobs["1"], queue.jobs[record.steps[arms[0].name].job]  # the first arm has died, the second one runs
     with pytest.raises(WrongCall, match=f"other settings of {arms[1].name}"):
-        give(tmp_path, "documents.limit=5", table="table2")
+        give(tmp_path, "documents.limit=5")
     queue.jobs.clear()
-    _, record = give(tmp_path, "documents.limit=5", table="table2")  # none is left, so these are the settings
+    _, record = give(tmp_path, "documents.limit=5")  # none is left, so these are the settings
     assert all("documents.limit=5" in queue.commands[record.steps[arm.name].job] for arm in arms)
 
 
