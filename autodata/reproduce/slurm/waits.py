@@ -20,7 +20,7 @@ def find_outside(record: Record) -> dict[str, tuple[str, ...]]:
     except SlurmError:
         return {}
     own = {entry.job for entry in record.steps.values() if entry.job}
-    outside = {id: [other for other in others if other not in own] for id, others in awaited.items() if id in own}
+    outside = {id: [o for o in dict.fromkeys(others) if o not in own] for id, others in awaited.items() if id in own}
     if not any(outside.values()):
         return {}
     entries = _find_entries(record)
