@@ -139,3 +139,11 @@ def test_a_training_and_a_command_with_its_servers_in_its_job_need_a_place_too()
     assert problem.startswith(f"{trainings[0].name}: models.endpoints.kimi: a replica needs 8 GPUs")
     small = [s for s in graph("recipes/tables/table2.yaml", ONE_GPU) if s.module == "autodata.generate"]
     assert find_unplaced(small, set(), Site(gpus_per_node=1)) == []
+
+
+def test_a_site_without_gpus_has_no_place_for_large_servers(monkeypatch):
+    arguments = ["recipes/tables/table1.yaml", PAPER]
+    monkeypatch.setattr(submission, "read_site", lambda: {"AUTODATA_GPUS_PER_NODE": "0", "AUTODATA_NODES": "99"})
+    steps = graph(*arguments)
+    text = submission.describe_jobs(read_request(arguments, "paper"), steps, set(), forecast(steps))
+    assert "models.endpoints.weak: a replica needs 1 GPUs, but a node has 0" in text

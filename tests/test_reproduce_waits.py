@@ -43,7 +43,8 @@ def test_status_names_the_jobs_of_another_table_and_leaves_them_out_of_the_forec
     assert f"--dependency=afterok:{second.steps[next(iter(second.steps))].job},afterany:{':'.join(arms)}" in " ".join(
         queue.commands[waiting]
     )
-    monkeypatch.setattr(jobs, "list_awaited", lambda: {waiting: [*arms, *arms, "999"], last: [waiting], "998": ["997"]})
+    awaited = {waiting: [*arms, *arms, "999"], last: [waiting], "998": ["997"]}
+    monkeypatch.setattr(jobs, "list_awaited", lambda: awaited)
     record, standings = follow.look(second.folder)
     by_job = {standing.job: standing for standing in standings}
     named = f"job {arms[0]} (generate {tmp_path}/cs/agentic of table1: 1 h 00 min)"
