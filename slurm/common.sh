@@ -1,6 +1,11 @@
 # The other scripts source this file. It changes to the repository's root, reads slurm/site.env and chooses the Python.
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
+# What the caller sets wins over slurm/site.env, in the jobs submitted from here as well: AUTODATA_GIVEN has its names.
+# All other variables are set anew wherever a script begins, because a node's address may be computed there.
+export AUTODATA_GIVEN=${AUTODATA_GIVEN-$(echo $(compgen -e AUTODATA_; compgen -e SBATCH_))}
+given=$(for name in $AUTODATA_GIVEN; do declare -p "$name" 2> /dev/null || true; done)
 [ -e slurm/site.env ] && source slurm/site.env
+eval "$given"
 for name in SBATCH_PARTITION SBATCH_ACCOUNT SBATCH_QOS; do [ -n "${!name:-}" ] || unset "$name"; done
 python=${AUTODATA_PYTHON:-.venv-gpu/bin/python}
 [ -n "${AUTODATA_PYTHON:-}" ] || [ -x "$python" ] || python=.venv/bin/python

@@ -73,6 +73,12 @@ def list_reasons() -> dict[str, tuple[str, str]]:
     return {id: (state, reason) for id, state, reason in lines if state in WAITING_OR_RUNNING}
 
 
+def list_awaited() -> dict[str, list[str]]:
+    """Return for which jobs this user's jobs still wait, by their numbers. Raises SlurmError."""
+    lines = [line.split("|") for line in run(["squeue", "--noheader", "--me", "--format=%i|%E"]).splitlines()]
+    return {id: numbers for id, text in lines if (numbers := re.findall(r":(\d+)", text))}
+
+
 def list_nodes(nodelist: str) -> list[str]:
     """List the nodes of a job, which Slurm writes shortened, such as n[1-3]. Raises SlurmError."""
     return run(["scontrol", "show", "hostnames", nodelist]).split()

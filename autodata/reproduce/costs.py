@@ -42,7 +42,7 @@ _WEIGHT, _MOMENTS = 2, 12  # bytes per parameter: bfloat16 weights; float32 weig
 
 def count_nodes(cost: Cost, site: Site) -> int:
     """Count whole nodes; without a GPU a step is one job on a part of a node."""
-    return math.ceil(cost.gpus / site.gpus_per_node)
+    return math.ceil(cost.gpus / max(1, site.gpus_per_node))  # a site may say that its nodes have none
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """Shows a graph while its jobs or --local run: what is finished, what waits for what, and which job has died."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, find_ends, mark, read_record
+from autodata.reproduce.slurm.waits import find_outside
 from autodata.run.folder import is_held
 from autodata.run.snapshot import describe, read_snapshot
 from autodata.stats.writing import DASH, write_duration, write_table
 
+_FOR = "for "  # begins the detail of a step that waits for others
 Queue = Mapping[str, tuple[str, str]]  # number of a job → its state and the reason why it waits
 
 
@@ -23,6 +25,7 @@ class Standing:
     job: str
     state: str  # finished, running, waiting, died or to do
     detail: str  # what it waits for, how far it is, or what to read
+    outside: tuple[str, ...] = ()  # the jobs of other tables among those for which it waits
 
 
 def look(folder: Path) -> tuple[Record, list[Standing]]:
@@ -32,7 +35,22 @@ def look(folder: Path) -> tuple[Record, list[Standing]]:
     queue = _read_queue()
     if is_held(folder):  # --local works on the steps in their order
         return record, [*_judge_in_order(record, finished)]
-    return record, [_judge(entry, record, finished, queue) for entry in record.steps.values()]
+    standings = [_judge(entry, record, finished, queue) for entry in record.steps.values()]
+    is_waiting = any(standing.job and standing.state == "waiting" for standing in standings)
+    return record, _add_outside(standings, find_outside(record) if is_waiting else {})
+
+
+def _add_outside(standings: Sequence[Standing], outside: Mapping[str, tuple[str, ...]]) -> list[Standing]:
+    """Add what each waiting step waits for outside its table; `outside` has it by the numbers of the jobs."""
+    return [_add(standing, outside.get(standing.job, ())) for standing in standings]
+
+
+def _add(standing: Standing, outside: tuple[str, ...]) -> Standing:
+    if standing.state != "waiting" or not outside:
+        return standing
+    own = [standing.detail] if standing.detail.startswith(_FOR) else []  # else the reason is that it waits for these
+    detail = ", ".join([*own, *outside])
+    return replace(standing, detail=detail if own else f"{_FOR}{detail}", outside=outside)
 
 
 def _judge_in_order(record: Record, finished: set[str]) -> Iterator[Standing]:
@@ -73,7 +91,7 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
         return "running", _tell_progress(entry, record)
     missing = [name for name in (*entry.after, *entry.behind) if name in record.steps and name not in finished]
     if state:
-        return "waiting", f"for {', '.join(missing)}" if missing else _explain_wait(state, reason)
+        return "waiting", f"{_FOR}{', '.join(missing)}" if missing else _explain_wait(state, reason)
     if entry.job and queue is not None:
         return "died", _explain_death(entry, record, missing)
     if entry.job:
@@ -119,6 +137,8 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
         yield "Everything is finished."
         return
     yield _sum_up(left)
+    if outside := dict.fromkeys(job for standing in standings for job in standing.outside):
+        yield f"The wait for jobs outside this table comes on top: {', '.join(outside)}."
     if any(entry.cost.assumed for entry in record.steps.values()):
         yield LEGEND
     if dead := [standing.name for standing in standings if standing.state == "died"]:

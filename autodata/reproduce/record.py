@@ -79,6 +79,7 @@ class StepRecord:
     finished: bool = False
     job: str = ""  # number of its last Slurm job; empty if none was submitted
     behind: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()  # with which that job was submitted; empty if an earlier version submitted it
 
     @property
     def name(self) -> str:
@@ -104,14 +105,13 @@ class Record:
 
 
 def make_record(folder: Path, steps: Sequence[Node], costs: Mapping[str, Cost], finished: set[str]) -> Record:
-    """Make the record of a graph; a job that an earlier command submitted keeps its number."""
+    """Make the record of a graph; a job of an earlier command keeps its number and its arguments."""
     earlier = read_record(folder).steps if (folder / STEPS).exists() else {}
 
     def make(step: Node) -> StepRecord:
-        job = earlier[step.name].job if step.name in earlier else ""
-        return StepRecord(
-            step.module, step.target, step.after, costs[step.name], step.name in finished, job, step.behind
-        )
+        entry = StepRecord(step.module, step.target, step.after, costs[step.name], step.name in finished)
+        known = earlier.get(step.name, entry)
+        return replace(entry, job=known.job, arguments=known.arguments, behind=step.behind)
 
     return Record(folder, {step.name: make(step) for step in steps})
 

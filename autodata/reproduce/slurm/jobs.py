@@ -13,12 +13,14 @@ from pathlib import Path
 
 from autodata.cluster import jobs
 from autodata.cluster.fleet import find_graders, find_served
-from autodata.cluster.jobs import QueuedJob
+from autodata.cluster.jobs import QueuedJob, SlurmError
 from autodata.cluster.parts import AND
 from autodata.recipes.shipped import find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Record
+from autodata.reproduce.slurm.changes import describe_changes, find_arguments
+from autodata.types import WrongCall
 
 EVAL = "eval.sh"
 CAMPAIGNS = ("generate.sh", "meta.sh", EVAL)  # their servers have jobs of their own
@@ -61,15 +63,18 @@ def make_command(job: Job, after: Sequence[str], folder: Path, ended: Sequence[s
     waits = [f"{kind}:{':'.join(ids)}" for kind, ids in (("afterok", after), ("afterany", ended)) if ids]
     if waits:
         options += [f"--dependency={','.join(waits)}", "--kill-on-invalid-dep=yes"]
-    script = choose_script(step)
-    command = ["bash", f"slurm/{script}", *options, *([step.module] if script == _RUN else []), *_join_arguments(job)]
+    script, *arguments = write_call(job)
+    command = ["bash", f"slurm/{script}", *options, *arguments]
     accelerate = choose_accelerate(step.recipe)
     return ["env", f"{_ACCELERATE}={accelerate}", *command] if accelerate else command
 
 
-def _join_arguments(job: Job) -> list[str]:
+def write_call(job: Job) -> list[str]:
+    """Write the script of a job, and what it is called with."""
     first, *others = job
-    return [*first.arguments, *(word for step in others for word in (AND, *step.arguments))]
+    script = choose_script(first)
+    joined = [*first.arguments, *(word for step in others for word in (AND, *step.arguments))]
+    return [script, *([first.module] if script == _RUN else []), *joined]
 
 
 def choose_script(step: Step) -> str:
@@ -88,32 +93,45 @@ def choose_accelerate(recipe: object) -> str | None:
 
 
 def submit_all(steps: Sequence[Step], record: Record, others: Mapping[str, str] | None = None) -> Record:
-    """Submit the unfinished steps and keep the jobs that wait or run. Raises SlurmError.
+    """Submit the unfinished steps and keep the jobs that wait or run. Raises WrongCall, SlurmError.
 
     `others` has the numbers of other tables' jobs, by the names of their steps.
     """
     todo = [step for step in steps if not record.steps[step.name].finished]
     queued, ending = _find_by_step(todo, jobs.find_all()), _find_by_step(todo, jobs.find_ending())
-    kept = _keep(todo, queued)
+    kept, known = _keep(todo, queued), find_arguments(record)
+    if problem := describe_changes(todo, kept, known):
+        raise WrongCall(f"{problem}\nnothing was submitted")
     jobs.cancel(sorted({job.id for job in queued.values()} - {*kept.values()}))
     record.folder.mkdir(parents=True, exist_ok=True)
     for step in todo:
         if step.name in kept:
-            record = _note(record, (step,), kept[step.name], "kept")
+            arguments = known.get(kept[step.name], {}).get(step.name, ())
+            record = _note(record, {step.name: arguments}, kept[step.name], "kept")
     for job in list_jobs(step for step in todo if step.name not in kept):
         after, ended = find_awaited(job, steps, record, kept, others or {})
         ended += [ending[step.name].id for step in job if step.name in ending]
         id = jobs.submit(make_command(job, after, record.folder, [*dict.fromkeys(ended)]))
-        record = _note(record, job, id, "submitted")
+        record = _note(record, {step.name: step.arguments for step in job}, id, "submitted")
     return record
 
 
-def _note(record: Record, job: Job, id: str, verb: str) -> Record:
-    """Note the number of a job at once, so that a killed command forgets nothing."""
-    for step in job:
-        record = record.change(replace(record.steps[step.name], job=id))
+def find_changes(steps: Sequence[Step], record: Record) -> str:
+    """Say which jobs in the queue have other settings than these steps; nothing if Slurm cannot be asked from here."""
+    todo = [step for step in steps if not record.steps[step.name].finished]
+    try:
+        kept = _keep(todo, _find_by_step(todo, jobs.find_all()))
+    except SlurmError:
+        return ""
+    return describe_changes(todo, kept, find_arguments(record))
+
+
+def _note(record: Record, job: Mapping[str, tuple[str, ...]], id: str, verb: str) -> Record:
+    """Note the number of a job, and the arguments of its steps, at once, so that a killed command forgets nothing."""
+    for name, arguments in job.items():
+        record = record.change(replace(record.steps[name], job=id, arguments=arguments))
     record.write()
-    print(f"{verb} job {id}: {', '.join(step.name for step in job)}", flush=True)
+    print(f"{verb} job {id}: {', '.join(job)}", flush=True)
     return record
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.resources import Site
+from autodata.cluster.submit import Call, write_job
 from autodata.reproduce.costs import count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, StepRecord, read_others
-from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, CAMPAIGNS, Job, choose_script, list_jobs
+from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, CAMPAIGNS, Job, choose_script, list_jobs, write_call
+from autodata.types import UserError
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,15 @@ def find_too_large(steps: Sequence[Step], finished: set[str], costs: Mapping[str
                 f"{room.nodes}; lower models.endpoints.….server.replicas, or correct AUTODATA_NODES in slurm/site.env"
             )
     return ""
+
+
+def find_unplaced(steps: Sequence[Step], finished: set[str], site: Site) -> list[str]:
+    """Say which jobs their scripts would refuse, for example because a replica needs more GPUs than a node has."""
+    problems: dict[str, str] = {}
+    for job in list_jobs(step for step in steps if step.name not in finished):
+        script, *arguments = write_call(job)
+        try:
+            write_job(Call(script, (), tuple(arguments)), site)
+        except UserError as error:
+            problems.setdefault(str(error), job[0].name)  # arms that share their models have the same problem
+    return [f"{name}: {problem}" for problem, name in problems.items()]

@@ -7,27 +7,30 @@ from autodata.reproduce import show
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, Record, make_record
 from autodata.reproduce.request import Request
-from autodata.reproduce.slurm.jobs import submit_all
+from autodata.reproduce.slurm.jobs import find_changes, submit_all
 from autodata.reproduce.slurm.joint import join
-from autodata.reproduce.slurm.room import Room, find_too_large, keep_apart
+from autodata.reproduce.slurm.room import Room, find_too_large, find_unplaced, keep_apart
 from autodata.types import WrongCall
 
-Arranged = tuple[Sequence[Step], Record, str]  # steps, their record, and a problem that would stop the submission
+Arranged = tuple[Sequence[Step], Record, list[str]]  # steps, their record, and what would stop the submission
 
 
 def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> str:
     """Describe the jobs of all steps before the first is submitted."""
     room = Room.read(read_site(), request.folder)
-    steps, record, problem = _arrange(request, steps, finished, costs, room)
-    return show.describe(request, steps, record, read_site(), f"{room.describe()} {problem}".strip())
+    steps, record, problems = _arrange(request, steps, finished, costs, room)
+    problems += [problem] if (problem := find_changes(steps, record)) else []
+    head = ["What is missing, so that nothing would be submitted:"] if problems else []
+    refused = "\n".join([*head, *(f"- {problem}" for problem in problems)])
+    return show.describe(request, steps, record, read_site(), f"{room.describe()}\n\n{refused}".strip())
 
 
 def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> None:
     """Submit the jobs of all steps that are not finished. Raises WrongCall, SlurmError."""
     room = Room.read(read_site(), request.folder)
-    steps, record, problem = _arrange(request, steps, finished, costs, room)
-    if problem:
-        raise WrongCall(problem)
+    steps, record, problems = _arrange(request, steps, finished, costs, room)
+    if problems:
+        raise WrongCall("\n".join([*problems, "nothing was submitted"]))
     submit_all(steps, record, room.list_jobs())
 
 
@@ -38,4 +41,5 @@ def _arrange(
     joined, costs = join(steps, finished, costs, room)
     arranged = keep_apart(joined, finished, costs, room)
     record = make_record(request.folder, arranged, costs, finished)
-    return arranged, record, find_too_large(arranged, finished, costs, room)
+    too_large = find_too_large(arranged, finished, costs, room)
+    return arranged, record, [*([too_large] if too_large else []), *find_unplaced(arranged, finished, room.site)]
