@@ -19,16 +19,17 @@ from autodata.cluster.resources import Site
 from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.data.examples import EXAMPLES
+from autodata.eval.tables.made import note_made
 from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
+from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
 from autodata.reproduce.slurm.room import Room
 from autodata.run.folder import MANIFEST, Run
-from autodata.run.records import RunError
+from autodata.run.records import RunError, hash_path
 from autodata.types import WrongCall
 from autodata.verify import VERIFIED
 from tests.helpers import golden_dry_runs
@@ -59,6 +60,16 @@ def finish(step: Step, outputs: Mapping[str, str] | None = None, **inputs: objec
         run.start()
         run.finish([])
         run.note(outputs=outputs or {})
+
+
+def verify_rows(dataset: Step) -> Path:
+    """Write a finished data set that has passed the check; return the file of its rows."""
+    file = Path(dataset.target) / EXAMPLES
+    finish(dataset)
+    file.write_text("rows")
+    finish(dataset, outputs={EXAMPLES: hash_path(file)})
+    file.with_name(VERIFIED).write_text(json.dumps({EXAMPLES: hash_path(file)}))
+    return file
 
 
 def ingest(folder: Path, is_finished: bool = True) -> None:
@@ -320,24 +331,54 @@ def test_recipes_that_need_one_another_are_an_error(tmp_path):
 def test_what_is_finished(tmp_path):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     by_name = {step.name.replace(str(tmp_path), "runs"): step for step in steps}
-    finish(by_name["dataset runs/cs/dataset"], outputs={EXAMPLES: "hash of this"})
-    verified, mark = by_name["verify runs/cs/dataset"].name, tmp_path / "cs/dataset" / VERIFIED
+    dataset, verified = by_name["dataset runs/cs/dataset"], by_name["verify runs/cs/dataset"].name
+    mark = verify_rows(dataset).with_name(VERIFIED)
+    assert {dataset.name, verified} <= find_finished(steps)
+    mark.unlink()
     assert verified not in find_finished(steps)
-    mark.write_text(json.dumps({EXAMPLES: "hash of this"}))
-    assert verified in find_finished(steps)
     mark.write_text(json.dumps({EXAMPLES: "hash of an earlier one"}))
     assert verified not in find_finished(steps)
-    finish(by_name["eval runs/cs/eval_base"])
-    table = by_name["tables runs/tables/table2.md"]
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_text("fewer"), lambda file: file.unlink()])
+def test_a_data_set_whose_rows_have_changed_is_neither_finished_nor_verified(tmp_path, change):
+    steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
+    dataset = find(steps, "autodata.dataset")
+    file = verify_rows(dataset)
+    assert {dataset.name, find(steps, VERIFY).name} <= find_finished(steps)
+    change(file)
+    assert not find_finished(steps)
+    with pytest.raises(RunError, match=r"examples.jsonl: gone, or changed since it was made; restore it, or remove"):
+        require_same(steps)
+
+
+def test_a_table_is_finished_as_long_as_its_recipe_and_its_runs_are_the_same(tmp_path):
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    table, runs = (
+        find(steps, "autodata.eval.tables"),
+        [step for step in steps if step.name in find(steps, "autodata.eval.tables").after],
+    )
+
+    def is_finished(table: Step) -> bool:
+        return table.name in find_finished([*steps[:-1], table])
+
     Path(table.target).parent.mkdir()
     Path(table.target).write_text("table")
-    assert table.name not in find_finished(steps)
-    for arm in ("cot", "agentic"):
-        finish(by_name[f"eval runs/cs/eval_{arm}"])
+    for run in runs:
+        finish(run)
+    assert not is_finished(table)  # nothing says what it was made from
+    note_made(table.recipe)
     os.utime(table.target, (1, 1))
-    assert table.name not in find_finished(steps)  # older than its runs
-    os.utime(table.target)
-    assert table.name in find_finished(steps)
+    assert is_finished(table)
+    assert not is_finished(replace(table, recipe=replace(table.recipe, title="another")))
+    assert not is_finished(replace(table, recipe=replace(table.recipe, rows=table.recipe.rows[:-1])))
+    with Run(runs[0].target, "any", runs[0].recipe, {}) as run:
+        run.finish([], repaired=True)
+    assert not is_finished(table)
+    note_made(table.recipe)
+    assert is_finished(table)
+    Path(runs[0].target, MANIFEST).unlink()
+    assert not is_finished(table)
 
 
 def test_a_finished_run_of_another_recipe_is_refused(tmp_path):
@@ -438,9 +479,9 @@ def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path,
     queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     submit_all(steps, record_of(folder, steps))
-    for step in steps[:4]:
-        finish(step, outputs={EXAMPLES: "hash"})
-    (tmp_path / "cs/dataset" / VERIFIED).write_text(json.dumps({EXAMPLES: "hash"}))
+    for step in steps[:3]:
+        finish(step)
+    verify_rows(steps[3])
     for id in map(str, range(1, 6)):  # up to the check, everything has ended; the trainings run
         del queue.jobs[id]
     submit_all(steps, record_of(folder, steps))

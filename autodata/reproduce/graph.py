@@ -91,7 +91,8 @@ class _Graph:
         if not after:
             raise RecipeError(f"{path}: no row names a run, so there is nothing to do")
         moved = [f"{key}={value}" for key, value in self._find_moved(recipe)]
-        self._add(Step(TABLES, self._request.move(recipe.output), (str(path), *moved), after, recipe))
+        recipe = load(TableRecipe, [str(path), *moved])
+        self._add(Step(TABLES, recipe.output, (str(path), *moved), after, recipe))
 
     def add_run(self, run: str) -> str:
         """Add the steps that make a run; return the name of the last one. Raises RecipeError."""
