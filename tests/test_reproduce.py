@@ -20,6 +20,7 @@ from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.data.examples import EXAMPLES
 from autodata.eval.tables.made import note_made
+from autodata.plan.problems import count_arm
 from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
@@ -520,6 +521,8 @@ def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_pa
     steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
     finish(steps[1])
     assert measure(steps[1]) is None  # a run that does not say it
+    silent = forecast(steps[:2], Evidence(finished=steps[1:2]))[steps[1].name]
+    assert silent == Cost("its run does not say what it took")
     path = Path(steps[1].target) / MANIFEST
     ledger = {"challenger": {"calls": 3, "prompt_tokens": 20, "completion_tokens": 5}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"elapsed_s": 90.5, "ledger": ledger}))
@@ -528,6 +531,31 @@ def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_pa
     text = show.write_costs(make_record(tmp_path, steps[:2], costs, {steps[1].name}), Site())
     assert "| 25 | 1 min 30 s | measured: this run |" in text
     assert "| 1 min 00 s* | priors.yaml, unmeasured |" in text
+    check, training = (
+        find(steps, VERIFY),
+        find(graph("recipes/tables/table2.yaml", scale="small"), "autodata.training.grpo"),
+    )
+    assert forecast([check], Evidence(finished=[check]))[check.name] == Cost("its run does not say what it took")
+    training = replace(training, target=steps[1].target)
+    assert measure(training).source == "measured: this run, which does not count the trained model's tokens"
+
+
+def test_questions_of_a_data_set_that_is_not_here_are_as_many_as_it_is_said_to_have():
+    assert count_arm("nowhere", "agentic", "skills", 1000) == 20
+    assert count_arm("nowhere", "agentic", "skills", 3) == 3
+    assert count_arm("nowhere", "agentic", "science", 1000) == 1000
+    assert count_arm("nowhere", "agentic", "no such domain", 1000) == 1000
+
+
+def test_one_folder_of_runs_has_one_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").symlink_to(REPO / "recipes")
+    table = "recipes/tables/table1.yaml"
+    for name in ("mine", "mine/", "./mine", "a/../mine", str(tmp_path / "mine")):
+        assert read_request([table, f"runs={name}"], "paper").runs == "mine"
+    assert read_request([table, "runs=./runs"], "paper") == read_request([table], "paper")
+    for name in ("../mine", f"{tmp_path.parent}/mine/"):
+        assert read_request([table, f"runs={name}"], "paper").runs == str(tmp_path.parent / "mine")
 
 
 def test_steps_are_alike_if_they_train_or_ask_the_same_way():
