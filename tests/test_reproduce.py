@@ -73,6 +73,13 @@ def verify_rows(dataset: Step) -> Path:
     return file
 
 
+def write_corpus(folder: Path, name: str = "part.jsonl.gz") -> str:
+    """Write a file that the ingest of a domain reads by its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"x" * 36_000)
+    return str(folder)
+
+
 def ingest(folder: Path, is_finished: bool = True) -> None:
     """Write the run of an ingest."""
     with Run(str(folder), "ingest", Settings(), {}) as run:
@@ -135,12 +142,12 @@ def test_rows_that_only_cite_the_paper_need_no_run(tmp_path):
         graph(str(tmp_path / "table.yaml"), PAPER)
 
 
-def test_files_and_values_go_to_the_steps_that_have_their_keys():
-    lora = "recipes/training/one_gpu.yaml"
-    values = "corpus=recipes/cs/documents", "samples=1", "trainer.max_steps=5"
+def test_files_and_values_go_to_the_steps_that_have_their_keys(tmp_path):
+    lora, corpus = "recipes/training/one_gpu.yaml", write_corpus(tmp_path)
+    values = f"corpus={corpus}", "samples=1", "trainer.max_steps=5"
     steps = graph("recipes/tables/table2.yaml", PAPER, lora, *values)
     given = {step.name: step.arguments[1:] for step in steps}
-    assert given["ingest runs/ingest/s2orc"] == ("path=recipes/cs/documents",)
+    assert given["ingest runs/ingest/s2orc"] == (f"path={corpus}",)
     assert given["generate runs/cs/cot"] == (PAPER,)
     assert given["dataset runs/cs/dataset"] == given["tables runs/tables/table2.md"] == ()
     assert given["grpo runs/cs/grpo"] == (PAPER, lora, "trainer.max_steps=5")
@@ -192,9 +199,8 @@ def test_an_ingest_that_is_not_finished_is_no_corpus(tmp_path):
 
 def test_one_corpus_cannot_stand_in_for_those_of_several_domains(tmp_path):
     keys = "write corpus.cs=FOLDER corpus.legal=FOLDER corpus.science=FOLDER$"
-    for folder in ("recipes/cs/documents", str(tmp_path / "corpus")):
-        if folder.startswith("/"):
-            ingest(Path(folder))
+    ingest(tmp_path / "corpus")
+    for folder in (write_corpus(tmp_path / "files"), str(tmp_path / "corpus")):
         assert graph("recipes/tables/table7.yaml", PAPER, f"corpus={folder}")
         with pytest.raises(WrongCall, match=f"would stand in for .*; {keys}"):
             graph("recipes/tables", PAPER, f"corpus={folder}")
@@ -206,7 +212,8 @@ def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
         shutil.copy(f"recipes/tables/{name}.yaml", tmp_path / "tables")
     tables = str(tmp_path / "tables")
     ingest(tmp_path / "opinions")
-    folders = "recipes/cs/documents", str(tmp_path / "opinions"), "recipes/science/documents"
+    papers, problems = write_corpus(tmp_path / "papers"), write_corpus(tmp_path / "problems", "part.parquet")
+    folders = papers, str(tmp_path / "opinions"), problems
     values = [f"corpus.{name}={folder}" for name, folder in zip(("cs", "legal", "science"), folders, strict=True)]
     steps = graph(tables, PAPER, *values)
     require_order(steps)
@@ -237,6 +244,16 @@ def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
 def test_a_corpus_of_no_domain_of_the_table_is_refused(values, problem):
     with pytest.raises(WrongCall, match=problem):
         graph("recipes/tables/table1.yaml", PAPER, *values)
+
+
+@pytest.mark.parametrize("name", ["", "README.md", "notes.txt"])
+def test_a_corpus_without_a_file_of_its_kind_is_refused(tmp_path, name):
+    if name:
+        write_corpus(tmp_path, name)
+        with pytest.raises(WrongCall, match="no such folder"):
+            graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path / name}")
+    with pytest.raises(WrongCall, match=r"no file for source=s2orc; it needs .jsonl.gz .*\.parquet files"):
+        graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")
 
 
 def test_the_run_of_something_else_than_an_ingest_is_no_corpus(tmp_path):
