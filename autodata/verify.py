@@ -75,10 +75,14 @@ def _name_origin(example: Example) -> tuple[str, str]:
 
 
 def was_verified(folder: Path) -> bool:
-    """True if the examples of a data set are those that the command has checked. Raises RunError."""
+    """True if the examples of a data set are those that it was made with and the command has checked.
+
+    Raises RunError.
+    """
     mark, manifest = read_json(folder / VERIFIED), read_manifest(folder) or {}
     made = manifest.get("outputs", {}).get(EXAMPLES)
-    return isinstance(mark, dict) and made is not None and mark.get(EXAMPLES) == made
+    is_marked = isinstance(mark, dict) and made is not None and mark.get(EXAMPLES) == made
+    return is_marked and (folder / EXAMPLES).exists() and hash_path(folder / EXAMPLES) == made
 
 
 def _leave_mark(folder: Path) -> None:

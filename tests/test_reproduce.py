@@ -19,16 +19,18 @@ from autodata.cluster.resources import Site
 from autodata.cluster.submit import Call, write_job
 from autodata.config import REPO, RecipeError
 from autodata.data.examples import EXAMPLES
+from autodata.eval.tables.made import note_made
+from autodata.plan.problems import count_arm
 from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.record import STEPS, Cost, Record, StepRecord, find_ends, make_record, read_record
+from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
 from autodata.reproduce.slurm.room import Room
 from autodata.run.folder import MANIFEST, Run
-from autodata.run.records import RunError
+from autodata.run.records import RunError, hash_path
 from autodata.types import WrongCall
 from autodata.verify import VERIFIED
 from tests.helpers import golden_dry_runs
@@ -59,6 +61,23 @@ def finish(step: Step, outputs: Mapping[str, str] | None = None, **inputs: objec
         run.start()
         run.finish([])
         run.note(outputs=outputs or {})
+
+
+def verify_rows(dataset: Step) -> Path:
+    """Write a finished data set that has passed the check; return the file of its rows."""
+    file = Path(dataset.target) / EXAMPLES
+    finish(dataset)
+    file.write_text("rows")
+    finish(dataset, outputs={EXAMPLES: hash_path(file)})
+    file.with_name(VERIFIED).write_text(json.dumps({EXAMPLES: hash_path(file)}))
+    return file
+
+
+def write_corpus(folder: Path, name: str = "part.jsonl.gz") -> str:
+    """Write a file that the ingest of a domain reads by its name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"x" * 36_000)
+    return str(folder)
 
 
 def ingest(folder: Path, is_finished: bool = True) -> None:
@@ -123,12 +142,12 @@ def test_rows_that_only_cite_the_paper_need_no_run(tmp_path):
         graph(str(tmp_path / "table.yaml"), PAPER)
 
 
-def test_files_and_values_go_to_the_steps_that_have_their_keys():
-    lora = "recipes/training/one_gpu.yaml"
-    values = "corpus=recipes/cs/documents", "samples=1", "trainer.max_steps=5"
+def test_files_and_values_go_to_the_steps_that_have_their_keys(tmp_path):
+    lora, corpus = "recipes/training/one_gpu.yaml", write_corpus(tmp_path)
+    values = f"corpus={corpus}", "samples=1", "trainer.max_steps=5"
     steps = graph("recipes/tables/table2.yaml", PAPER, lora, *values)
     given = {step.name: step.arguments[1:] for step in steps}
-    assert given["ingest runs/ingest/s2orc"] == ("path=recipes/cs/documents",)
+    assert given["ingest runs/ingest/s2orc"] == (f"path={corpus}",)
     assert given["generate runs/cs/cot"] == (PAPER,)
     assert given["dataset runs/cs/dataset"] == given["tables runs/tables/table2.md"] == ()
     assert given["grpo runs/cs/grpo"] == (PAPER, lora, "trainer.max_steps=5")
@@ -180,9 +199,8 @@ def test_an_ingest_that_is_not_finished_is_no_corpus(tmp_path):
 
 def test_one_corpus_cannot_stand_in_for_those_of_several_domains(tmp_path):
     keys = "write corpus.cs=FOLDER corpus.legal=FOLDER corpus.science=FOLDER$"
-    for folder in ("recipes/cs/documents", str(tmp_path / "corpus")):
-        if folder.startswith("/"):
-            ingest(Path(folder))
+    ingest(tmp_path / "corpus")
+    for folder in (write_corpus(tmp_path / "files"), str(tmp_path / "corpus")):
         assert graph("recipes/tables/table7.yaml", PAPER, f"corpus={folder}")
         with pytest.raises(WrongCall, match=f"would stand in for .*; {keys}"):
             graph("recipes/tables", PAPER, f"corpus={folder}")
@@ -194,7 +212,8 @@ def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
         shutil.copy(f"recipes/tables/{name}.yaml", tmp_path / "tables")
     tables = str(tmp_path / "tables")
     ingest(tmp_path / "opinions")
-    folders = "recipes/cs/documents", str(tmp_path / "opinions"), "recipes/science/documents"
+    papers, problems = write_corpus(tmp_path / "papers"), write_corpus(tmp_path / "problems", "part.parquet")
+    folders = papers, str(tmp_path / "opinions"), problems
     values = [f"corpus.{name}={folder}" for name, folder in zip(("cs", "legal", "science"), folders, strict=True)]
     steps = graph(tables, PAPER, *values)
     require_order(steps)
@@ -225,6 +244,16 @@ def test_every_domain_has_a_corpus_of_its_own_if_it_is_named(tmp_path):
 def test_a_corpus_of_no_domain_of_the_table_is_refused(values, problem):
     with pytest.raises(WrongCall, match=problem):
         graph("recipes/tables/table1.yaml", PAPER, *values)
+
+
+@pytest.mark.parametrize("name", ["", "README.md", "notes.txt"])
+def test_a_corpus_without_a_file_of_its_kind_is_refused(tmp_path, name):
+    if name:
+        write_corpus(tmp_path, name)
+        with pytest.raises(WrongCall, match="no such folder"):
+            graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path / name}")
+    with pytest.raises(WrongCall, match=r"no file for source=s2orc; it needs .jsonl.gz .*\.parquet files"):
+        graph("recipes/tables/table1.yaml", PAPER, f"corpus={tmp_path}")
 
 
 def test_the_run_of_something_else_than_an_ingest_is_no_corpus(tmp_path):
@@ -320,24 +349,54 @@ def test_recipes_that_need_one_another_are_an_error(tmp_path):
 def test_what_is_finished(tmp_path):
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     by_name = {step.name.replace(str(tmp_path), "runs"): step for step in steps}
-    finish(by_name["dataset runs/cs/dataset"], outputs={EXAMPLES: "hash of this"})
-    verified, mark = by_name["verify runs/cs/dataset"].name, tmp_path / "cs/dataset" / VERIFIED
+    dataset, verified = by_name["dataset runs/cs/dataset"], by_name["verify runs/cs/dataset"].name
+    mark = verify_rows(dataset).with_name(VERIFIED)
+    assert {dataset.name, verified} <= find_finished(steps)
+    mark.unlink()
     assert verified not in find_finished(steps)
-    mark.write_text(json.dumps({EXAMPLES: "hash of this"}))
-    assert verified in find_finished(steps)
     mark.write_text(json.dumps({EXAMPLES: "hash of an earlier one"}))
     assert verified not in find_finished(steps)
-    finish(by_name["eval runs/cs/eval_base"])
-    table = by_name["tables runs/tables/table2.md"]
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_text("fewer"), lambda file: file.unlink()])
+def test_a_data_set_whose_rows_have_changed_is_neither_finished_nor_verified(tmp_path, change):
+    steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
+    dataset = find(steps, "autodata.dataset")
+    file = verify_rows(dataset)
+    assert {dataset.name, find(steps, VERIFY).name} <= find_finished(steps)
+    change(file)
+    assert not find_finished(steps)
+    with pytest.raises(RunError, match=r"examples.jsonl: gone, or changed since it was made; restore it, or remove"):
+        require_same(steps)
+
+
+def test_a_table_is_finished_as_long_as_its_recipe_and_its_runs_are_the_same(tmp_path):
+    steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
+    table, runs = (
+        find(steps, "autodata.eval.tables"),
+        [step for step in steps if step.name in find(steps, "autodata.eval.tables").after],
+    )
+
+    def is_finished(table: Step) -> bool:
+        return table.name in find_finished([*steps[:-1], table])
+
     Path(table.target).parent.mkdir()
     Path(table.target).write_text("table")
-    assert table.name not in find_finished(steps)
-    for arm in ("cot", "agentic"):
-        finish(by_name[f"eval runs/cs/eval_{arm}"])
+    for run in runs:
+        finish(run)
+    assert not is_finished(table)  # nothing says what it was made from
+    note_made(table.recipe)
     os.utime(table.target, (1, 1))
-    assert table.name not in find_finished(steps)  # older than its runs
-    os.utime(table.target)
-    assert table.name in find_finished(steps)
+    assert is_finished(table)
+    assert not is_finished(replace(table, recipe=replace(table.recipe, title="another")))
+    assert not is_finished(replace(table, recipe=replace(table.recipe, rows=table.recipe.rows[:-1])))
+    with Run(runs[0].target, "any", runs[0].recipe, {}) as run:
+        run.finish([], repaired=True)
+    assert not is_finished(table)
+    note_made(table.recipe)
+    assert is_finished(table)
+    Path(runs[0].target, MANIFEST).unlink()
+    assert not is_finished(table)
 
 
 def test_a_finished_run_of_another_recipe_is_refused(tmp_path):
@@ -438,9 +497,9 @@ def test_the_same_command_keeps_the_jobs_after_a_check_that_has_passed(tmp_path,
     queue, folder = Queue(monkeypatch), tmp_path / "reproduce"
     steps = graph("recipes/tables/table2.yaml", PAPER, f"runs={tmp_path}")
     submit_all(steps, record_of(folder, steps))
-    for step in steps[:4]:
-        finish(step, outputs={EXAMPLES: "hash"})
-    (tmp_path / "cs/dataset" / VERIFIED).write_text(json.dumps({EXAMPLES: "hash"}))
+    for step in steps[:3]:
+        finish(step)
+    verify_rows(steps[3])
     for id in map(str, range(1, 6)):  # up to the check, everything has ended; the trainings run
         del queue.jobs[id]
     submit_all(steps, record_of(folder, steps))
@@ -479,6 +538,8 @@ def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_pa
     steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
     finish(steps[1])
     assert measure(steps[1]) is None  # a run that does not say it
+    silent = forecast(steps[:2], Evidence(finished=steps[1:2]))[steps[1].name]
+    assert silent == Cost("its run does not say what it took")
     path = Path(steps[1].target) / MANIFEST
     ledger = {"challenger": {"calls": 3, "prompt_tokens": 20, "completion_tokens": 5}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"elapsed_s": 90.5, "ledger": ledger}))
@@ -487,6 +548,31 @@ def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_pa
     text = show.write_costs(make_record(tmp_path, steps[:2], costs, {steps[1].name}), Site())
     assert "| 25 | 1 min 30 s | measured: this run |" in text
     assert "| 1 min 00 s* | priors.yaml, unmeasured |" in text
+    check, training = (
+        find(steps, VERIFY),
+        find(graph("recipes/tables/table2.yaml", scale="small"), "autodata.training.grpo"),
+    )
+    assert forecast([check], Evidence(finished=[check]))[check.name] == Cost("its run does not say what it took")
+    training = replace(training, target=steps[1].target)
+    assert measure(training).source == "measured: this run, which does not count the trained model's tokens"
+
+
+def test_questions_of_a_data_set_that_is_not_here_are_as_many_as_it_is_said_to_have():
+    assert count_arm("nowhere", "agentic", "skills", 1000) == 20
+    assert count_arm("nowhere", "agentic", "skills", 3) == 3
+    assert count_arm("nowhere", "agentic", "science", 1000) == 1000
+    assert count_arm("nowhere", "agentic", "no such domain", 1000) == 1000
+
+
+def test_one_folder_of_runs_has_one_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").symlink_to(REPO / "recipes")
+    table = "recipes/tables/table1.yaml"
+    for name in ("mine", "mine/", "./mine", "a/../mine", str(tmp_path / "mine")):
+        assert read_request([table, f"runs={name}"], "paper").runs == "mine"
+    assert read_request([table, "runs=./runs"], "paper") == read_request([table], "paper")
+    for name in ("../mine", f"{tmp_path.parent}/mine/"):
+        assert read_request([table, f"runs={name}"], "paper").runs == str(tmp_path.parent / "mine")
 
 
 def test_steps_are_alike_if_they_train_or_ask_the_same_way():

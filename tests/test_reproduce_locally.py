@@ -12,12 +12,15 @@ from threading import Thread
 import pytest
 
 from autodata.cluster import jobs
+from autodata.cluster.resources import Site
 from autodata.config import REPO
-from autodata.reproduce import follow
+from autodata.reproduce import follow, show
 from autodata.reproduce.alone import hold_alone, name_command
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.local.run import StepFailed, make_command, run_all
+from autodata.reproduce.local.logs import Log
+from autodata.reproduce.local.run import StepFailed, _wait, make_command, run_all
+from autodata.reproduce.local.screen import Screen
 from autodata.reproduce.local.servers import SharedServers, is_shared, read_values
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
 from autodata.reproduce.reproduce import run_here
@@ -84,6 +87,12 @@ def test_a_step_that_fails_stops_the_others_and_shows_the_end_of_its_log(tmp_pat
     log = tmp_path / "record" / "logs" / "01-a_command-a.log"
     assert str(failed.value).endswith(f". The end of {log}:\n  error: the reason")
     assert "WARNING library: noise" in log.read_text()
+    record = record_of(tmp_path, steps)
+    _, (first, second) = follow.look(record.folder)
+    assert (first.state, first.detail) == ("failed", f"read {log}; the same command goes on from there")
+    assert second.state == "to do"
+    assert "| failed | 1 | 2 |" in (text := show.write_costs(record, Site()))
+    assert text.endswith(f"Failed: {steps[0].name}; read {log}")
     assert f"{steps[0].name}: WARNING autodata.x: worth knowing" in capfd.readouterr().out
     assert not (tmp_path / "b").exists()
 
@@ -167,6 +176,24 @@ def test_a_ctrl_c_reaches_the_step_once_and_no_other_step_begins(tmp_path):
         signal.signal(signal.SIGTERM, before)
     assert (tmp_path / "a" / "calls").read_text() == "SIGINT\n"
     assert not (tmp_path / "b").exists()
+
+
+def test_a_signal_as_a_step_ends_is_no_error_of_its_log(tmp_path, monkeypatch):
+    class Ended:
+        pid, returncode, polls = 2**22 + 1, 0, iter([None, 0])  # no process can have this number
+
+        def poll(self) -> int | None:
+            return next(self.polls)
+
+        def wait(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _wait(Ended(), Screen(1))
+    log = Log.of(tmp_path, 1, "a x")
+    with pytest.raises(FileNotFoundError), log.open(["no-such-program"]):
+        raise FileNotFoundError("no-such-program")
+    assert not log.has_failed  # it was not the step that ended
 
 
 def test_status_shows_what_runs_here_and_what_waits(tmp_path, monkeypatch):

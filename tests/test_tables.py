@@ -199,6 +199,11 @@ def test_the_papers_cells_stand_beside_ours_and_are_marked(tmp_path, monkeypatch
     assert (tmp_path / "table1.md").read_text().startswith("### ")
 
 
+@pytest.mark.parametrize("name", ["tables/table4", "tables/table12"])
+def test_a_table_without_a_run_graded_by_gpt5_says_how_to_get_its_columns(tmp_path, name):
+    assert "append recipes/legal/grader_gpt5.yaml to the command" in show(name, tmp_path)
+
+
 def test_a_table_without_the_papers_cells_says_nothing_of_them(tmp_path):
     text = show("demo/table2", tmp_path)
     assert PROVENANCE not in text

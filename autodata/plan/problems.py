@@ -38,11 +38,13 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
     return int(sizes.get(name) or sizes[split])
 
 
-def count_arm(dataset: str, arm: str, at_most: int) -> int:
-    """Count the examples of an arm of a data set, up to a number; that number without the data set."""
+def count_arm(dataset: str, arm: str, domain: str, at_most: int) -> int:
+    """Count the examples of an arm of a data set, up to a number; without the data set as priors.yaml says."""
     path = Path(dataset) / EXAMPLES
     if not path.exists():
-        return at_most
+        sizes = PRIORS["problems"].get(domain, {})
+        names = [f"{arm}_train", f"{arm}_test"] if f"{arm}_train" in sizes else ["train", "test"]
+        return min(at_most, sum(sizes.get(name, 0) for name in names) or at_most)
     return min(at_most, sum(example.arm == arm for example in read_records(path, EXAMPLE)))
 
 

@@ -61,8 +61,8 @@ def forecast(steps: Sequence[Step], evidence: Evidence = Evidence()) -> dict[str
     known: dict[str, Cost] = {}
     costs = {}
     for step in steps:
-        if step.name in finished and (measured := measure(step)):
-            costs[step.name] = measured
+        if step.name in finished:
+            costs[step.name] = measure(step) or Cost("its run does not say what it took", count_step_gpus(step.recipe))
             continue
         key = _identify(step.recipe)
         if key not in known:
@@ -79,7 +79,8 @@ def measure(step: Step) -> Cost | None:
     ledger = LEDGER.validate_python(manifest.get("ledger") or {})
     counts = not isinstance(step.recipe, GrpoRecipe)  # a training's ledger has its judge alone
     tokens = float(sum(cost.tokens for cost in ledger.values())) if counts else None
-    return Cost("measured: this run", count_step_gpus(step.recipe), float(seconds), tokens)
+    source = "measured: this run" if counts else "measured: this run, which does not count the trained model's tokens"
+    return Cost(source, count_step_gpus(step.recipe), float(seconds), tokens)
 
 
 def _check_speeds(steps: Sequence[Step], speeds: Sequence[str]) -> None:

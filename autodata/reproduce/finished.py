@@ -9,10 +9,12 @@ from typing import Any, Protocol
 from omegaconf import OmegaConf
 
 from autodata.config import semantic_values
+from autodata.data.examples import EXAMPLES
+from autodata.eval.tables.made import is_current
 from autodata.reproduce.record import TABLES, VERIFY, Node
 from autodata.reproduce.request import has_key
-from autodata.run.folder import MANIFEST, read_manifest
-from autodata.run.records import RunError
+from autodata.run.folder import read_manifest
+from autodata.run.records import RunError, hash_path
 from autodata.verify import was_verified
 
 _SHOWN = 8  # values that differ from those of a run
@@ -33,23 +35,29 @@ def find_finished(nodes: Sequence[Node]) -> set[str]:
 
 
 def _has_finished(run: Path) -> bool:
-    return bool((read_manifest(run) or {}).get("finished"))
+    return bool((read_manifest(run) or {}).get("finished")) and not has_changed_examples(run)
+
+
+def has_changed_examples(run: Path) -> bool:
+    """True if a run has made examples, and their file is gone or no longer what it was. Raises RunError."""
+    made = (read_manifest(run) or {}).get("outputs", {}).get(EXAMPLES)
+    return made is not None and (not (run / EXAMPLES).exists() or hash_path(run / EXAMPLES) != made)
 
 
 def _is_written(node: Node, nodes: Sequence[Node], finished: Collection[str]) -> bool:
-    """True if the table is newer than all the runs that it is made of."""
-    needed = [other for other in nodes if other.name in node.after]
-    manifests, output = [Path(other.target) / MANIFEST for other in needed], Path(node.target)
-    if not finished.issuperset(n.name for n in needed if n.module != VERIFY) or not output.exists():
-        return False
-    return all(path.exists() and path.stat().st_mtime <= output.stat().st_mtime for path in manifests)
+    """True if a table was made from its recipe, and from runs that are finished. A record of a step has no recipe."""
+    needed = {other.name for other in nodes if other.name in node.after}
+    return finished.issuperset(needed) and is_current(Path(node.target), getattr(node, "recipe", None))
 
 
 def require_same(steps: Sequence[Planned]) -> None:
-    """Raise RunError if a finished run was made from another recipe than that of its step."""
+    """Raise RunError if a finished run was made from another recipe than its step's, or its examples have changed."""
     for step in steps:
         manifest = read_manifest(Path(step.target)) if step.module not in (TABLES, VERIFY) else None
         is_finished = manifest and manifest.get("finished")
+        if is_finished and has_changed_examples(Path(step.target)):
+            advice = "restore it, or remove this run, and the runs made from it, to make them again"
+            raise RunError(f"{Path(step.target) / EXAMPLES}: gone, or changed since it was made; {advice}")
         if is_finished and (changes := list(_find_changes(step.recipe, manifest.get("inputs", {})))):
             advice = "name another folder for all runs with runs=FOLDER, or remove this run to make it again"
             more = [f"  and {len(changes) - _SHOWN} more"] if len(changes) > _SHOWN else []

@@ -7,6 +7,7 @@ from pathlib import Path
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.reproduce.finished import find_finished
+from autodata.reproduce.local.logs import find_failed
 from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, find_ends, mark, read_record
 from autodata.reproduce.slurm.waits import find_outside
 from autodata.run.folder import is_held
@@ -23,7 +24,7 @@ class Standing:
 
     name: str
     job: str
-    state: str  # finished, running, waiting, died or to do
+    state: str  # finished, running, waiting, died, failed, unknown or to do
     detail: str  # what it waits for, how far it is, or what to read
     outside: tuple[str, ...] = ()  # the jobs of other tables among those for which it waits
 
@@ -96,6 +97,13 @@ def _find_state(entry: StepRecord, record: Record, finished: set[str], queue: Qu
         return "died", _explain_death(entry, record, missing)
     if entry.job:
         return "unknown", f"Slurm cannot be asked from here about job {entry.job}"
+    return _judge_idle(entry, record, missing)
+
+
+def _judge_idle(entry: StepRecord, record: Record, missing: Sequence[str]) -> tuple[str, str]:
+    """Judge a step that neither a job nor --local works on."""
+    if log := find_failed(record, entry.name):
+        return "failed", f"read {log}; the same command goes on from there"
     return "to do", f"after {', '.join(missing)}" if missing else ""
 
 

@@ -91,7 +91,8 @@ class _Graph:
         if not after:
             raise RecipeError(f"{path}: no row names a run, so there is nothing to do")
         moved = [f"{key}={value}" for key, value in self._find_moved(recipe)]
-        self._add(Step(TABLES, self._request.move(recipe.output), (str(path), *moved), after, recipe))
+        recipe = load(TableRecipe, [str(path), *moved])
+        self._add(Step(TABLES, recipe.output, (str(path), *moved), after, recipe))
 
     def add_run(self, run: str) -> str:
         """Add the steps that make a run; return the name of the last one. Raises RecipeError."""
@@ -174,6 +175,9 @@ class _Graph:
                 advice = "give the tables of each corpus in a command of their own" if is_one else f"write {keys}"
                 raise WrongCall(f"{given}: would stand in for {', '.join(names)}; {advice}")
             _require_corpus(given, Path(folder))
+            for step in self.steps.values():
+                if isinstance(step.recipe, IngestRecipe) and step.recipe.path == folder:
+                    _require_files(given, step.recipe)
 
     def _list_fixed(self) -> tuple[str, ...]:
         """List the values that name what is there already: all runs that the steps make lie elsewhere."""
@@ -207,6 +211,16 @@ def _require_corpus(given: str, folder: Path) -> None:
         raise WrongCall(f"{given}: the run of a {kind}; name the folder of the corpus files, or the run of an ingest")
     if manifest and not manifest.get("finished"):
         raise WrongCall(f"{given}: not finished; run python -m autodata.corpora.ingest again")
+
+
+def _require_files(given: str, recipe: IngestRecipe) -> None:
+    """Raise WrongCall unless a corpus has files that its ingest reads; the message names their kinds."""
+    from autodata.corpora.sources import list_files  # slow to import, and most calls name no corpus
+
+    try:
+        list_files(recipe)
+    except RecipeError as problem:
+        raise WrongCall(f"{given}: {problem}") from problem
 
 
 def _name_corpus(recipe: IngestRecipe | GenerateRecipe | MetaRecipe) -> str:

@@ -1,5 +1,6 @@
 """Reads what is to be reproduced: tables, the files and values that go to their steps, and the scale."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -58,7 +59,7 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
     steps = tuple(text for text in values if not _is_own(text))
     _require_shared(steps)
     own = _read_own([text for text in values if _is_own(text)])
-    runs = own.pop(_RUNS, RUNS)
+    runs = _tidy(own.pop(_RUNS, RUNS))
     tables = _find_tables(Path(find_shipped(table)), scale)
     name = Path(table).stem + ("_small" if scale == "small" else "")
     if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
@@ -83,6 +84,12 @@ def _read_own(texts: Sequence[str]) -> dict[str, str]:
     if CORPUS in own and len({*own} - {CORPUS, _RUNS}):
         raise WrongCall(f"{CORPUS}={own[CORPUS]}: write {CORPUS}.DOMAIN=FOLDER for each domain, or {CORPUS} alone")
     return own
+
+
+def _tidy(folder: str) -> str:
+    """Write a folder in one way, because runs remember the paths that they were made from: below this one if it is."""
+    path = Path(os.path.abspath(folder))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _find_tables(table: Path, scale: str) -> tuple[Path, ...]:

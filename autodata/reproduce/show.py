@@ -9,6 +9,7 @@ from autodata.reproduce import needs
 from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.local import run
+from autodata.reproduce.local.logs import find_failed
 from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
 from autodata.reproduce.request import Request
 from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command
@@ -71,12 +72,14 @@ def _list_waiting(steps: Sequence[Step], record: Record) -> list[Step]:
 def write_costs(record: Record, site: Site) -> str:
     """Write a row for each step. A step is named by its number in the column `after`."""
     numbers = {name: str(number) for number, name in enumerate(record.steps, 1)}
+    todo = [name for name, entry in record.steps.items() if not entry.finished]
+    failed = {name: log for name in todo if (log := find_failed(record, name))}
     rows: list[Sequence[object]] = [("", *_HEAD)]
     for entry in record.steps.values():
         after = ", ".join(numbers[name] for name in (*entry.after, *entry.behind) if name in numbers) or DASH
-        state = "finished" if entry.finished else "to do"
+        state = "finished" if entry.finished else "failed" if entry.name in failed else "to do"
         rows.append((numbers[entry.name], entry.name, after, state, *_write_cost(entry.cost, site)))
-    return write_table(rows)
+    return "\n\n".join([write_table(rows), *(f"Failed: {name}; read {log}" for name, log in failed.items())])
 
 
 def _write_cost(cost: Cost, site: Site) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from autodata.eval.truncation import measure_rate
 from autodata.recipes.evaluation import TableRecipe, TableRow
 from autodata.stats.writing import DASH, write_decimal, write_points
 
+_GPT5 = "recipes/legal/grader_gpt5.yaml"
 AnswersByTask = Mapping[str, Sequence[SampledAnswer]]
 
 
@@ -95,7 +96,15 @@ def prbench(recipe: TableRecipe) -> list[ResultTable]:
     ]
     answers = [_by_grader(read_answers(row)) for row in recipe.rows]
     rows = [["model", *columns, *COST], *with_papers(recipe, ours, [*columns, *COST])]
-    return [ResultTable(rows), *_compare(recipe, answers, list(dict.fromkeys(names)))]
+    return [ResultTable(rows, _note_graders(papers, names)), *_compare(recipe, answers, list(dict.fromkeys(names)))]
+
+
+def _note_graders(papers: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Say how to get the columns of GPT-5, which no evaluation asks unless its recipe is appended."""
+    if not any(name.startswith("gpt5 ") for name in papers) or any(name.startswith("gpt5 ") for name in names):
+        return []
+    advice = f"append {_GPT5} to the command, which needs a key, and remove evaluations that finished without it"
+    return [f"No run has been graded by GPT-5; for its columns, {advice}."]
 
 
 def _read_benchmark(row: TableRow) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from autodata.config import RecipeError, load
 from autodata.eval.tables.cells import ResultTable, check_papers, note_papers, read_finished
 from autodata.eval.tables.data import data_quality, learning_curves, pass_rate, question_types
 from autodata.eval.tables.files import write_csv, write_latex
+from autodata.eval.tables.made import note_made
 from autodata.eval.tables.numbers import split_cell
 from autodata.eval.tables.rows import check_rows, note_outcomes
 from autodata.eval.tables.scores import attribution, by_subset, held_out, prbench, truncation
@@ -79,6 +80,7 @@ def print_table(recipe: TableRecipe) -> None:
     print(text)
     try:
         _write(recipe, tables, text)
+        note_made(recipe)
     except OSError as error:
         raise RecipeError(f"output={output}: {error.strerror}; name a file that can be written") from error
 

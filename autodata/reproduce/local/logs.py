@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from autodata.reproduce.record import Record
 from autodata.run.folder import tell_time
 from autodata.run.records import name_file_in_errors
 
@@ -14,6 +15,7 @@ FOLDER = "logs"
 _SHOWN = 15  # lines of a step that failed
 _WARNINGS = 3  # warnings of a step that went well
 _MOST_BYTES = 1 << 20  # read from the end of a log
+_FAILED = "== ended with exit code "
 _ERROR, _WARNING = re.compile(r"error: "), re.compile(r"(WARNING autodata|warning: )")
 
 
@@ -35,11 +37,23 @@ class Log:
         """Open the log for a new session, which begins with its time and its command. Raises RunError."""
         with name_file_in_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                log = Log(self.path, file.tell())
-                file.write(f"== {tell_time()} {' '.join(command)}\n".encode())
-                file.flush()
-                yield log, file
+            file = self.path.open("ab")
+            log = Log(self.path, file.tell())
+            file.write(f"== {tell_time()} {' '.join(command)}\n".encode())
+            file.flush()
+        with file:  # errors of the step are not those of its log
+            yield log, file
+
+    def note_failure(self, code: int) -> None:
+        """Note at the end of the log that the session failed. Raises RunError."""
+        with name_file_in_errors(self.path), self.path.open("ab") as file:
+            file.write(f"\n{_FAILED}{code}\n".encode())
+
+    @property
+    def has_failed(self) -> bool:
+        """True if the last session failed; not if it was stopped."""
+        lines = self._read() if self.path.exists() else []
+        return bool(lines) and lines[-1].startswith(_FAILED)
 
     def list_warnings(self) -> list[str]:
         """List the first warnings of this project in the session; those of libraries stay in the log."""
@@ -62,3 +76,9 @@ class Log:
             text = file.read().decode("utf-8", errors="replace")
         lines = ["".join(c for c in line if c.isprintable()).rstrip() for line in re.split(r"[\r\n]+", text)]
         return [line for line in lines[1:] if line]  # the first is the command
+
+
+def find_failed(record: Record, name: str) -> Path | None:
+    """Find the log of a step whose last session on this machine failed; None if it did not."""
+    log = Log.of(record.folder, list(record.steps).index(name) + 1, name)
+    return log.path if log.has_failed else None

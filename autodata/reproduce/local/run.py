@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +87,7 @@ def _run(step: Step, more: Sequence[str], log: Log, screen: Screen) -> None:
     if code:
         advice = "give the same command again to go on from there"
         end = f"The end of {session.path}:\n{session.tell_end()}"
+        session.note_failure(code)
         raise StepFailed(f"{step.name} ended with exit code {code}; {advice}. {end}")
     screen.end()
 
@@ -99,7 +100,8 @@ def _wait(process: subprocess.Popen[bytes], screen: Screen) -> int:
             process.wait()
         except KeyboardInterrupt as signalled:
             interrupt = signalled
-            os.killpg(process.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):  # it has ended at this moment
+                os.killpg(process.pid, signal.SIGINT)
             screen.note(_DRAINING)
     if interrupt:
         raise interrupt
