@@ -238,7 +238,9 @@ def test_a_log_of_inspect_is_looked_at_too(tmp_path):
     """Its files are compressed by zstd, which zipfile alone cannot read before Python 3.14."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, write_eval_log
 
-    spec = EvalSpec(created="2026-11-29T10:00:00+00:00", task="t", model="m", dataset=EvalDataset(), config=EvalConfig())
+    spec = EvalSpec(
+        created="2026-11-29T10:00:00+00:00", task="t", model="m", dataset=EvalDataset(), config=EvalConfig()
+    )
     spec.metadata = {"origin": "https://me:pw@host/x.git"}
     write_eval_log(EvalLog(eval=spec), str(tmp_path / "a.eval"), format="eval")
     assert "a.eval (header.json): a name and password in a URL" in find_leaks(tmp_path)
