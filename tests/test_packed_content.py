@@ -78,6 +78,7 @@ def test_every_text_of_a_pack_needs_a_licence(tmp_path, second, sources, arm, pl
     assert check.find_unlicensed(source, tmp_path / "staged") == ({"0_docs": place} if place else {})
 
 
+@pytest.mark.slow  # makes a data set
 def test_a_kept_data_set_needs_licences_too(tmp_path, monkeypatch):
     run = write_dataset(tmp_path, monkeypatch, "publisher-specific-oa")
     source = Source(tmp_path, {run.name: ({}, load(DatasetRecipe, [str(run / "recipe.yaml")]))})
