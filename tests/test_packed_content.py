@@ -13,7 +13,7 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.replay import check
 from autodata.replay import replay as command
-from autodata.replay.make import find_source
+from autodata.replay.make import _leave_out, find_source
 from autodata.replay.move import MOVES, Source
 from autodata.replay.pack import PackError, Step
 from autodata.replay.play import Made
@@ -55,6 +55,22 @@ def test_a_single_file_keeps_its_name_in_a_pack(tmp_path):
     recipe = load_generation(tmp_path / "my a.txt")
     MOVES["generate"](Source(tmp_path, {"a": ({}, recipe)}), recipe, tmp_path / "staged")
     assert list_files(tmp_path / "staged") == {"documents/0_my_a.txt/my a.txt"}
+
+
+def test_an_ingest_goes_into_a_pack_without_what_its_manifest_tells(tmp_path):
+    """Left out for its licence, it needs only its shards again."""
+    (tmp_path / "ingest/documents").mkdir(parents=True)
+    (tmp_path / "ingest/manifest.json").write_text('{"finished": "now", "host": "secret"}')
+    row = {"id": "1", "text": TEXT, "licence": "", "fields": "{}", "file": "f", "line": 1}
+    (tmp_path / "ingest/documents/0.jsonl").write_text(json.dumps(row) + "\n")
+    recipe = load_generation(tmp_path / "ingest")
+    source, staged = Source(tmp_path, {"a": ({}, recipe)}), tmp_path / "staged"
+    MOVES["generate"](source, recipe, staged)
+    place = staged / "documents/0_ingest"
+    assert list_files(place) == {"manifest.json", "documents/0.jsonl"}
+    assert "secret" not in (place / "manifest.json").read_text()
+    assert _leave_out(source, staged) == {"0_ingest": "the licence of f:1 is unknown"}
+    assert list_files(place) == {"manifest.json"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Makes a pack of a folder of runs: their stored replies, recipes and documents, and the records of trainings."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -72,10 +71,13 @@ def _prove(source: Source, pack: Pack, staged: Path, tried: Path, tell: Tell) ->
 
 
 def _leave_out(source: Source, staged: Path) -> dict[str, str]:
-    """Remove the documents that may not be passed on; say why. Their hashes stay."""
+    """Remove the documents that may not be passed on; say why. Their hashes stay, and what makes them an ingest."""
     found = check.find_unlicensed(source, staged)
     for place in found:
-        shutil.rmtree(staged / DOCUMENTS / place)
+        files = [path for path in (staged / DOCUMENTS / place).rglob("*") if path.is_file()]
+        for file in files:
+            if file.relative_to(staged / DOCUMENTS / place) != Path(MANIFEST):
+                file.unlink()
     return {place: f"the licence of {document} is unknown" for place, document in found.items()}
 
 

@@ -65,7 +65,7 @@ def _require_documents(pack: Pack, folder: Path) -> None:
         if not path.exists():
             raise PackError(f"{path}: the pack names these documents but does not hold them; put them there")
         if hash_path(path) != expected:
-            advice = "put there the files that the runs have read, and no other ones"
+            advice = "put there the files that the runs have read, and leave all else as it is"
             raise PackError(f"{path}: these are not the documents of the pack (their hash is {expected}); {advice}")
 
 
