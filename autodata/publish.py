@@ -5,21 +5,25 @@ python -m autodata.publish RUNS --pack PACK.zip [--tables RECIPES]    # one file
 python -m autodata.publish RUNS --pack PACK.zip --register RUNS.md --title TEXT --hardware TEXT
 
 The files to upload are written to RUN/publish, and the repository becomes a mirror of that folder. --dry-run stops
-before the upload. The token comes from HF_TOKEN or `hf auth login`. --pack uploads nothing: it writes the stored
-replies, recipes and documents of all finished runs below a folder into one file, and proves with `autodata.replay`
-that the same comes out.
+before the upload, or before the pack is written. The token comes from HF_TOKEN or `hf auth login`. --pack uploads
+nothing: it writes the stored replies, recipes and documents of all finished runs below a folder into one file, and
+proves with `autodata.replay` that the same comes out.
 """
 
 import argparse
 import os
 import re
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 from autodata import command
 from autodata.data.release import ReleaseKind, find_leaks, stage
 from autodata.eval.tables.write import find_recipes
 from autodata.replay.make import make_pack
-from autodata.replay.register import register
+from autodata.replay.pack import Pack
+from autodata.replay.play import Made
+from autodata.replay.register import register, split
 from autodata.replay.replay import describe
 from autodata.run.folder import fresh_folder
 from autodata.run.records import RunError
@@ -105,12 +109,14 @@ def _read_arguments() -> argparse.Namespace:
     parser.add_argument("--title", metavar="TEXT", help="for --register: what the runs are")
     parser.add_argument("--hardware", metavar="TEXT", help="for --register: what they ran on")
     parser.add_argument("--private", action="store_true", help="make the repository private")
-    parser.add_argument("--dry-run", action="store_true", help="list the files and stop before the upload")
+    parser.add_argument("--dry-run", action="store_true", help="stop before the upload, or before the pack is written")
     unknown_help = "publish even if the licence of a document is unknown"
     parser.add_argument("--allow-unknown-licence", action="store_true", help=unknown_help)
     options = parser.parse_args()
     if (options.tables or options.register) and not options.pack:
         parser.error("--tables and --register belong to a pack; add --pack PACK.zip")
+    if options.pack and options.private:
+        parser.error("--private belongs to --to: a pack is a file, and nothing is uploaded")
     if options.register and not (options.title and options.hardware):
         parser.error("--register: add --title and --hardware")
     if options.to is not None and not _REPO.fullmatch(options.to):
@@ -119,16 +125,35 @@ def _read_arguments() -> argparse.Namespace:
 
 
 def _make_pack(options: argparse.Namespace) -> None:
-    """Make a pack and say what it holds. Raises WrongCall, PackError."""
+    """Make a pack and say what it holds. Raises WrongCall, PackError, RunError."""
     if not options.run.is_dir() or not options.pack.absolute().parent.is_dir():
         raise WrongCall(f"{options.run} → {options.pack}: both the runs and the folder of the pack must be there")
+    if options.pack.is_dir():
+        raise WrongCall(f"--pack {options.pack}: this is a folder; name the file to make")
+    if options.register:
+        split(options.register)  # the replay takes minutes, so what cannot be written is said before
     recipes = find_recipes(options.tables) if options.tables else []
-    pack = make_pack(options.run, recipes, options.pack, lambda made: print(describe(made), flush=True))
+    with tempfile.TemporaryDirectory() if options.dry_run else nullcontext(options.pack.parent) as folder:
+        file = Path(folder) / options.pack.name
+        pack = make_pack(options.run, recipes, file, _tell, options.allow_unknown_licence)
+        size = file.stat().st_size
+    _describe_pack(pack)
+    if options.register and not options.dry_run:
+        register(options.register, options.title, options.hardware, options.run, (options.pack, pack))
+    done = "; nothing was written, because of --dry-run" if options.dry_run else ""
+    print(f"{options.pack}: {size:,} bytes; a replay gave the same{done}")
+
+
+def _tell(made: Made) -> None:
+    print(describe(made), flush=True)
+
+
+def _describe_pack(pack: Pack) -> None:
     for name, reason in pack.kept.items():
         print(f"{name}: not made again, because {reason}; the pack holds its records")
-    if options.register:
-        register(options.register, options.title, options.hardware, options.run, (options.pack, pack))
-    print(f"{options.pack}: {options.pack.stat().st_size:,} bytes; a replay gave the same")
+    for name, reason in pack.left_out.items():
+        advice = "set it in `sources` of the data set's recipe, or add --allow-unknown-licence if you may publish them"
+        print(f"documents/{name}: left out, because {reason}; {advice}")
 
 
 @command.report_errors()

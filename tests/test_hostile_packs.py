@@ -102,7 +102,7 @@ def test_what_a_pack_may_hold(tmp_path):
     pack = write_pack(tmp_path / "p.zip", members, steps=[RUN], kept={"kept": "why"}, documents={"0_d": "0"})
     assert [step.name for step in unpack(pack, tmp_path / "again").steps] == ["a"]
     written = {str(path.relative_to(tmp_path / "again")) for path in (tmp_path / "again").rglob("*") if path.is_file()}
-    assert written == {*members, "pack.json"}
+    assert written == {*members, "pack.json", ".content"}
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path):

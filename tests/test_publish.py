@@ -234,6 +234,31 @@ def test_what_an_archive_holds_is_looked_at_too(tmp_path):
     assert find_leaks(tmp_path) == ["a.eval (header.json): a name and password in a URL"]
 
 
+def test_a_log_of_inspect_is_looked_at_too(tmp_path):
+    """Its files are compressed by zstd, which zipfile alone cannot read before Python 3.14."""
+    from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, write_eval_log
+
+    spec = EvalSpec(
+        created="2026-11-29T10:00:00+00:00", task="t", model="m", dataset=EvalDataset(), config=EvalConfig()
+    )
+    spec.metadata = {"origin": "https://me:pw@host/x.git"}
+    write_eval_log(EvalLog(eval=spec), str(tmp_path / "a.eval"), format="eval")
+    assert "a.eval (header.json): a name and password in a URL" in find_leaks(tmp_path)
+
+
+def test_an_archive_that_cannot_be_searched_is_named(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "text")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for mark, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(mark) + offset] = 99  # a method that nobody knows
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(RunError, match=r"a\.zip: cannot be searched for keys"):
+        find_leaks(tmp_path)
+
+
 def test_paths_are_cut_down_to_names():
     value = {"/a/b": ["~/c/d", "runs/e", 3, "/", "and/or", "two\n/lines"], "k": {"x": None}}
     assert make_portable(value) == {"b": ["d", "runs/e", 3, "/", "and/or", "two\n/lines"], "k": {"x": None}}

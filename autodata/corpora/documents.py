@@ -24,10 +24,11 @@ class DocumentsError(WrongCall):
 
 @dataclass
 class Corpus:
-    """The documents that could be read, and the (file:line, reason) of each one that was skipped."""
+    """The documents that could be read, their files, and the (file:line, reason) of each one that was skipped."""
 
     documents: list[Document] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)  # those with a document, in order
 
 
 def read_corpus(path: str, limit: int | None = None) -> Corpus:
@@ -36,7 +37,7 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
     Raises DocumentsError when the path does not exist, holds no usable document, or is an ingest that is not finished.
     """
     corpus, ids = Corpus(), set()
-    for source, document in _read_all(Path(path)):
+    for file, source, document in _read_all(Path(path)):
         if isinstance(document, str):
             corpus.skipped.append((source, document))
         elif document.id in ids:
@@ -44,6 +45,7 @@ def read_corpus(path: str, limit: int | None = None) -> Corpus:
         else:
             ids.add(document.id)
             corpus.documents.append(document)
+            corpus.files += [file] if file not in corpus.files[-1:] else []
         if limit is not None and len(corpus.documents) >= limit:
             break
     if not corpus.documents:
@@ -92,7 +94,8 @@ def _join(members: Sequence[Document]) -> Document:
     return Document(identity, text, "; ".join(d.source for d in members), fields)
 
 
-def _read_all(path: Path) -> Iterator[tuple[str, Document | str]]:
+def _read_all(path: Path) -> Iterator[tuple[Path, str, Document | str]]:
+    """Yield each document, or why it cannot be used, with its file and the name of its place."""
     if not path.exists():
         raise DocumentsError(f"documents.path={path}: no such file or folder")
     if (path / "manifest.json").exists():
@@ -102,7 +105,7 @@ def _read_all(path: Path) -> Iterator[tuple[str, Document | str]]:
     for file, name in files:
         for row in own.read(file, name):
             where = name if own.is_text(name) else f"{name}:{row.line}"
-            yield where, row.reason if isinstance(row, BadRow) else _make_document(row, where)
+            yield file, where, row.reason if isinstance(row, BadRow) else _make_document(row, where)
 
 
 def _make_document(row: Row, where: str) -> Document | str:
@@ -114,7 +117,7 @@ def _make_document(row: Row, where: str) -> Document | str:
     return Document(record.id, record.text, where, record.fields | licence)
 
 
-def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
+def _read_ingested(path: Path) -> Iterator[tuple[Path, str, Document | str]]:
     manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     if not manifest.get("finished"):
         problem = f"documents.path={path}: the ingest is not finished"
@@ -126,4 +129,4 @@ def _read_ingested(path: Path) -> Iterator[tuple[str, Document | str]]:
             record = row.value
             where = f"{record['file']}:{record['line']}"
             licence = {"licence": record["licence"]} if record["licence"] else {}
-            yield where, Document(record["id"], record["text"], where, json.loads(record["fields"]) | licence)
+            yield shard, where, Document(record["id"], record["text"], where, json.loads(record["fields"]) | licence)

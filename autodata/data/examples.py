@@ -105,9 +105,14 @@ def make_example(arm: Arm, trajectory: Trajectory, round: Round, licence: str) -
 
 
 def find_licence(trajectory: Trajectory, licences: Mapping[str, str]) -> str:
+    """Return the licence of a trajectory's document."""
+    return match_licence(trajectory.document_source, trajectory.document_licence, licences)
+
+
+def match_licence(source: str, stated: str, licences: Mapping[str, str]) -> str:
     """Return the document's own licence, or else that of the first pattern that matches the name of its source."""
-    fitting = (licence for pattern, licence in licences.items() if fnmatchcase(trajectory.document_source, pattern))
-    return trajectory.document_licence or next(fitting, "unknown")
+    fitting = (licence for pattern, licence in licences.items() if fnmatchcase(source, pattern))
+    return stated or next(fitting, "unknown")
 
 
 def _gather_evidence(arm: Arm, trajectory: Trajectory, round: Round) -> Evidence:

@@ -5,6 +5,7 @@ import mmap
 import os
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -71,7 +72,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     """Write the rows, the trajectories that they come from, and everything else that `autodata.verify` reads."""
     examples = read_records(run / EXAMPLES, EXAMPLE)
     if not allow_unknown:
-        _require_licences(run, examples)
+        require_licences(run, examples)
     recipe = config.load(DatasetRecipe, [str(run / "recipe.yaml")])
     origins = {arm: _copy_arm(arm, folder, target / "arms" / arm, examples) for arm, folder in recipe.arms.items()}
     moved = [replace(e, provenance=replace(e.provenance, **origins[e.arm])) for e in examples]
@@ -88,7 +89,7 @@ def fill_dataset(run: Path, target: Path, manifest: Manifest, allow_unknown: boo
     write_file(target / "README.md", card.write_card(facts))
 
 
-def _require_licences(run: Path, examples: Sequence[Example]) -> None:
+def require_licences(run: Path, examples: Sequence[Example]) -> None:
     unknown = Counter(e.provenance.licence for e in examples if not card.is_known(e.provenance.licence))
     if unknown:
         stated = ", ".join(f"{licence!r} ({count})" for licence, count in unknown.most_common(5))
@@ -203,10 +204,15 @@ def _list_patterns(environment: Mapping[str, str], private: tuple[Path, ...]) ->
 
 
 def _open(file: Path) -> Iterator[tuple[str, bytes | mmap.mmap]]:
-    """Yield the content of a file, or of every file in a ZIP archive."""
+    """Yield the content of a file, or of every file in a ZIP archive. Raises RunError if it cannot be searched."""
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            yield from ((f" ({name})", archive.read(name)) for name in archive.namelist())
+        import inspect_ai.log  # noqa: F401 - with it, Python before 3.14 reads how inspect_ai compresses its logs
+
+        try:
+            with zipfile.ZipFile(file) as archive:
+                yield from ((f" ({name})", archive.read(name)) for name in archive.namelist())
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # damaged, another method, or a password
+            raise RunError(f"{file}: cannot be searched for keys ({error}); remove it or unpack it") from error
     else:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             yield "", data

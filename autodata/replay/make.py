@@ -1,30 +1,27 @@
 """Makes a pack of a folder of runs: their stored replies, recipes and documents, and the records of trainings."""
 
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autodata import config
-from autodata.data import card
-from autodata.data.examples import EXAMPLES, find_licence
 from autodata.data.release import describe_run, find_leaks
 from autodata.journal.replies import export_replies
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
+from autodata.replay import check
 from autodata.replay.move import MOVES, Source, is_folder
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, write_pack
-from autodata.replay.play import OUTPUTS, Made, play
+from autodata.replay.play import Made, hash_records, play
 from autodata.replay.unpack import COSTS, unpack
 from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
 from autodata.run.identity import find_weights
-from autodata.run.records import TRAJECTORIES, hash_path, link_files, read_records, write_file
-from autodata.types import TRAJECTORY
+from autodata.run.records import hash_path, link_files, write_file
 
 # In the order in which they are made: each reads runs of the kinds before it.
 SCHEMAS = {"generate": GenerateRecipe, "dataset": DatasetRecipe, "grpo": GrpoRecipe, "eval": EvalRecipe}
@@ -32,25 +29,27 @@ _TRAINING = ("curve.json", "curve.png")  # what tables and pages read of a train
 Tell = Callable[[Made], None]
 
 
-def make_pack(runs: Path, tables: Sequence[Path], file: Path, tell: Tell) -> Pack:
+def make_pack(
+    runs: Path,
+    tables: Sequence[Path],
+    file: Path,
+    tell: Tell,
+    allow_unknown: bool = False,
+) -> Pack:
     """Make a pack of the runs below a folder and replay it once, to prove that it gives the same.
 
     Raises PackError if something comes out differently, or if the pack holds a key or a path of this machine.
+    Documents of unknown licence are left out unless `allow_unknown`.
     """
     source = find_source(runs)
     with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".pack") as scratch:
         staged, tried = Path(scratch) / "staged", Path(scratch) / "tried.zip"
         pack = stage(source, tables, staged)
-        write_pack(staged, pack)
-        compress(staged, tried)
-        made = []
-        for result in play(unpack(tried, Path(scratch) / "again"), Path(scratch) / "again"):
-            _require_equal(source, result, Path(scratch) / "again")
-            made.append(replace(result.step, outputs=result.outputs))
-            tell(result)
-        if not _may_be_shared(source):
-            shutil.rmtree(staged / DOCUMENTS, ignore_errors=True)
-        pack = replace(pack, steps=tuple(made))
+        if not allow_unknown:
+            check.require_known_rows(source)
+        steps = tuple(_prove(source, pack, staged, tried, tell))
+        left_out = {} if allow_unknown else _leave_out(source, staged)
+        pack = replace(pack, steps=steps, left_out=left_out)
         write_pack(staged, pack)
         if leaks := find_leaks(staged, runs):
             problem = "because it would hold a key or a path of this machine"
@@ -60,30 +59,26 @@ def make_pack(runs: Path, tables: Sequence[Path], file: Path, tell: Tell) -> Pac
     return pack
 
 
-def _require_equal(source: "Source", made: Made, again: Path) -> None:
-    """Raise PackError if a file that came out is not the one of the run."""
-    for name in OUTPUTS.get(made.step.kind, ()):
-        before, now = source.folder / made.step.name / name, again / made.step.name / name
-        if before.exists() and _read(before) != _read(now):
-            raise PackError(f"{before}: the replay gave another file, so this run cannot be published as a pack")
+def _prove(source: Source, pack: Pack, staged: Path, tried: Path, tell: Tell) -> Iterator[Step]:
+    """Replay what is staged; yield each step with the hashes of what came out. Raises PackError."""
+    write_pack(staged, pack)
+    compress(staged, tried)
+    again = tried.with_name("again")
+    for result in play(unpack(tried, again), again):
+        check.require_equal(source, result, again)
+        tell(result)
+        yield replace(result.step, outputs=result.outputs)
 
 
-def _read(path: Path) -> list[object]:
-    """Read a file of JSON, without where its examples come from: in a pack, runs have other names."""
-    records = [json.loads(line) for line in path.read_text().splitlines()] if path.suffix == ".jsonl" else []
-    for record in records:
-        if path.name == EXAMPLES:
-            record["provenance"] |= {"run": "", "recipe_hash": "", "models": {}}
-    return records or [json.loads(path.read_text())]
-
-
-def _may_be_shared(source: "Source") -> bool:
-    """Return True if the licence of every document is known."""
-    datasets = [recipe.sources for manifest, recipe in source.runs.values() if isinstance(recipe, DatasetRecipe)]
-    licences = {pattern: licence for sources in datasets for pattern, licence in sources.items()}
-    generated = [name for name, (_, recipe) in source.runs.items() if isinstance(recipe, GenerateRecipe)]
-    trajectories = (t for name in generated for t in read_records(source.folder / name / TRAJECTORIES, TRAJECTORY))
-    return all(card.is_known(find_licence(t, licences)) for t in trajectories)
+def _leave_out(source: Source, staged: Path) -> dict[str, str]:
+    """Remove the documents that may not be passed on; say why. Their hashes stay, and what makes them an ingest."""
+    found = check.find_unlicensed(source, staged)
+    for place in found:
+        files = [path for path in (staged / DOCUMENTS / place).rglob("*") if path.is_file()]
+        for file in files:
+            if file.relative_to(staged / DOCUMENTS / place) != Path(MANIFEST):
+                file.unlink()
+    return {place: f"the licence of {document} is unknown" for place, document in found.items()}
 
 
 def find_source(folder: Path) -> Source:
@@ -93,6 +88,9 @@ def find_source(folder: Path) -> Source:
         manifest = read_manifest(path) or {}
         kind = manifest.get("inputs", {}).get("kind")
         if kind in SCHEMAS and manifest.get("finished"):
+            if path == folder:
+                problem = "this is a run itself, and a pack holds all runs below a folder"
+                raise PackError(f"{folder}: {problem}; name the folder that holds it, {folder.absolute().parent}")
             runs[str(path.relative_to(folder))] = manifest, config.load(SCHEMAS[kind], [str(path / "recipe.yaml")])
     if not runs:
         raise PackError(f"{folder}: no finished run below it")
@@ -122,10 +120,12 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
         recipe = config.load(TableRecipe, [str(path), f"runs={source.folder}"])
         rows = [replace(row, run=source.name(row.run) or row.run) for row in recipe.rows]
         steps.append(Step("table", path.stem))
+        source.tables[path.stem] = Path(recipe.output).absolute()
         _write_recipe(target / steps[-1].recipe, replace(recipe, runs=".", output=f"{path.stem}.md", rows=rows))
-    documents = {name: hash_path(path) for path, name in source.documents.items()}
+    documents = {name: hash_path(target / DOCUMENTS / name) for name in source.documents.values()}
     weights = tuple(sorted(set(source.weights)))
-    return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept))
+    records = hash_records(source.kept, [step.name for step in steps], target)
+    return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept), records)
 
 
 def _find_hindrance(source: Source, kind: str, recipe: Any) -> str:

@@ -1,17 +1,21 @@
 """Rewrites the recipes of runs so that they name the files of a pack, and copies these files into it."""
 
+import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autodata import config
+from autodata.corpora.documents import find_files, read_corpus
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.replay.pack import DOCUMENTS, PROMPTS, PackError
-from autodata.run.records import link_files
+from autodata.run.folder import MANIFEST
+from autodata.run.records import link_files, write_file
 
 
 @dataclass
@@ -24,6 +28,7 @@ class Source:
     prompts: dict[Path, str] = field(default_factory=dict)  # the same of folders of prompts
     weights: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, Path] = field(default_factory=dict)  # step → where the runs' own table stands
 
     def name(self, path: str) -> str | None:
         """Return a path's name below the folder of the runs; None if it is elsewhere."""
@@ -34,9 +39,10 @@ class Source:
 def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> GenerateRecipe:
     path = Path(recipe.documents.path).absolute()
     place = source.documents.setdefault(path, f"{len(source.documents)}_{_make_plain(path.name)}")
-    if not (target / DOCUMENTS / place).exists():
-        (target / DOCUMENTS).mkdir(parents=True, exist_ok=True)
-        link_files(path, target / DOCUMENTS / place)
+    files = read_corpus(str(path), recipe.documents.limit).files
+    _bring(path, files, target / DOCUMENTS / place)
+    if (path / MANIFEST).exists():
+        write_file(target / DOCUMENTS / place / MANIFEST, json.dumps({"finished": "yes"}) + "\n")  # all that is read
     clean = config.forget_operational(recipe)
     documents = replace(clean.documents, path=f"{DOCUMENTS}/{place}")
     spent = source.name(recipe.budget_from) if recipe.budget_from else None
@@ -44,15 +50,22 @@ def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> Ge
     return replace(clean, documents=documents, budget_from=spent, domain=domain)
 
 
+def _bring(path: Path, files: Iterable[Path], target: Path) -> None:
+    """Copy those files of a path that a run has read, and nothing that lies beside them, such as a `.env`."""
+    for file in files:
+        place = target / (file.relative_to(path) if path.is_dir() else file.name)
+        if not place.exists():
+            link_files(file, place)
+
+
 def _move_prompts(source: Source, domain: DomainConfig, target: Path) -> DomainConfig:
-    """Copy the folder of prompts of a run that does not use the domain's own."""
+    """Copy the templates of a run that does not use the domain's own."""
     if not domain.prompts:
         return domain
     path = Path(domain.prompts).absolute()
     place = source.prompts.setdefault(path, f"{PROMPTS}/{len(source.prompts)}_{_make_plain(path.name)}")
-    if not (target / place).exists():
-        (target / PROMPTS).mkdir(parents=True, exist_ok=True)
-        link_files(path, target / place)
+    (target / place).mkdir(parents=True, exist_ok=True)
+    _bring(path, [file for file, name in find_files(path) if name.endswith(".j2")], target / place)
     return replace(domain, prompts=place)
 
 

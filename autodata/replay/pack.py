@@ -64,6 +64,8 @@ class Pack:
     documents: dict[str, str]  # folder or file below DOCUMENTS → its hash; it may have to be brought along
     weights: tuple[str, ...] = ()  # folders of trained weights, which the pack names but does not hold
     kept: dict[str, str] = field(default_factory=dict)  # run that is not made again → why; its records are in the pack
+    records: dict[str, str] = field(default_factory=dict)  # file of these records → hash; older packs have none
+    left_out: dict[str, str] = field(default_factory=dict)  # documents that the pack does not hold → why
 
 
 _PACK = TypeAdapter(Pack)
@@ -92,14 +94,14 @@ def _find_problems(pack: Pack) -> Iterator[str]:
         if step.kind not in COMMANDS:
             yield f"a step of kind {step.kind!r}; known are {', '.join(COMMANDS)}"
     yield from _find_bad_names(pack)
-    if not all(map(str.isprintable, (pack.git_commit or "", *pack.kept.values()))):
+    if not all(map(str.isprintable, (pack.git_commit or "", *pack.kept.values(), *pack.left_out.values()))):
         yield "a text with control characters, which a terminal would obey"
 
 
 def _find_bad_names(pack: Pack) -> Iterator[str]:
     made = Counter([*pack.kept, *(step.name for step in pack.steps)])
     outputs = [output for step in pack.steps for output in step.outputs]
-    for name in (*made, *pack.weights, *pack.documents, *outputs):
+    for name in (*made, *pack.weights, *pack.documents, *pack.left_out, *pack.records, *outputs):
         if not is_inside(name):
             yield f"{name!r} is no path inside the folder of the runs, or has a sign that such a path must not have"
     for name in (*made, *pack.weights):

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ class Made:
     @property
     def different(self) -> list[str]:
         """The files that are not what the pack says."""
-        return [name for name, expected in self.step.outputs.items() if self.outputs.get(name) != expected]
+        return find_different(self.step.outputs, self.outputs)
+
+
+def find_different(expected: dict[str, str], found: dict[str, str]) -> list[str]:
+    """Name the files that have another hash than expected, or none."""
+    return [name for name, value in expected.items() if found.get(name) != value]
 
 
 def play(pack: Pack, folder: Path) -> Iterator[Made]:
@@ -60,7 +65,8 @@ def _require_documents(pack: Pack, folder: Path) -> None:
         if not path.exists():
             raise PackError(f"{path}: the pack names these documents but does not hold them; put them there")
         if hash_path(path) != expected:
-            raise PackError(f"{path}: these are not the documents of the pack (their hash is {expected})")
+            advice = "put there the files that the runs have read, and leave all else as it is"
+            raise PackError(f"{path}: these are not the documents of the pack (their hash is {expected}); {advice}")
 
 
 def _bring_replies(step: Step, folder: Path) -> int:
@@ -135,6 +141,17 @@ def hash_output(path: Path) -> str:
     for row in rows:
         row["provenance"] |= {"recipe_hash": "", "prompts_hash": ""}
     return digest(json.dumps(rows, sort_keys=True).encode())
+
+
+def hash_records(kept: Collection[str], made: Collection[str], folder: Path) -> dict[str, str]:
+    """Hash the records of the runs that are kept as they are, but not the runs inside them that are made."""
+    paths = [path for name in kept for path in (folder / name).rglob("*") if path.is_file()]
+    names = {str(path.relative_to(folder)): path for path in paths}
+    return {
+        name: hash_path(path)
+        for name, path in sorted(names.items())
+        if not name.startswith(tuple(f"{step}/" for step in made))
+    }
 
 
 def list_outputs(step: Step, folder: Path) -> list[str]:

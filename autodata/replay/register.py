@@ -8,7 +8,7 @@ from typing import Any
 
 from autodata.replay.pack import Pack
 from autodata.run.folder import find_runs, read_manifest
-from autodata.run.records import read_json, write_file
+from autodata.run.records import RunError, name_file_in_errors, read_json, write_file
 from autodata.serving.costs import LEDGER, add, tell_usd
 from autodata.stats.writing import write_duration, write_estimate
 
@@ -25,18 +25,33 @@ study over seeds and documents.
 
 
 def register(file: Path, title: str, hardware: str, runs: Path, packed: tuple[Path, Pack]) -> None:
-    """Add the row of a pack to a file of results, in the place of an earlier row of the same pack. Raises RunError."""
+    """Add the row of a pack to the table of a file, in the place of an earlier row of the same pack. Raises RunError.
+
+    All other lines of the file stay as they are.
+    """
     path, pack = packed
+    before, rows, after = split(file)
     name = f"[{path.name}]({os.path.relpath(path, file.parent)})"
-    kept = [line for line in _read_rows(file) if name not in line]
     row = [title, (pack.git_commit or "–")[:12], hardware, *_sum_up(runs), name, datetime.now(UTC).date().isoformat()]
-    lines = [_write(HEADER), _write(["---"] * len(HEADER)), *kept, _write([cell.replace("|", "\\|") for cell in row])]
-    write_file(file, _INTRODUCTION + "\n".join(lines) + "\n")
+    rows = [line for line in rows if name not in line] + [_write([_escape(cell) for cell in row])]
+    write_file(file, "\n".join([*before, *rows, *after]) + "\n")
 
 
-def _read_rows(file: Path) -> list[str]:
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    return [line for line in text.splitlines() if line.startswith("| ") and not line.startswith(f"| {HEADER[0]} |")]
+def split(file: Path) -> tuple[list[str], list[str], list[str]]:
+    """Split a file of results before and after the rows of its table; a new one has none. Raises RunError."""
+    with name_file_in_errors(file):
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+    head = [_write(HEADER), _write(["---"] * len(HEADER))]
+    lines = text.splitlines() if text.strip() else [*_INTRODUCTION.splitlines(), *head]
+    if head[0] not in lines:
+        raise RunError(f"{file}: it has no table of published results; name a file that has one, or a new file")
+    start = lines.index(head[0]) + len(head)
+    end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
+    return lines[:start], lines[start:end], lines[end:]
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def _write(cells: list[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autodata import command
 from autodata.replay.pack import Pack, PackError
-from autodata.replay.play import Made, play
+from autodata.replay.play import Made, find_different, hash_records, play
 from autodata.replay.unpack import unpack
 from autodata.stats.writing import write_count
 
@@ -23,18 +23,34 @@ def describe(made: Made) -> str:
     return f"{made.step.name:<24} {made.step.kind:<10} {replies}{what} ({made.seconds:.1f} s)"
 
 
-def replay(file: Path, folder: Path) -> Pack:
-    """Replay a pack into a folder and print what came out. Raises PackError if anything differs."""
-    pack, different = unpack(file, folder), []
+def replay(file: Path, folder: Path) -> tuple[Pack, int]:
+    """Replay a pack into a folder and print what came out; return how many files could not be compared.
+
+    Raises PackError if anything differs, or if the pack says of nothing what must come out.
+    """
+    pack = unpack(file, folder)
+    records = hash_records(pack.kept, [step.name for step in pack.steps], folder)
+    different, uncompared = find_different(pack.records, records), len(records.keys() - pack.records.keys())
     for name, reason in pack.kept.items():
         print(f"{name:<24} {'kept':<10} as published: {reason}")
     for made in play(pack, folder):
         print(describe(made), flush=True)
         different += made.different
+        uncompared += len(made.outputs.keys() - made.step.outputs.keys())
+    _require_equal(pack, different)
+    return pack, uncompared
+
+
+def _require_equal(pack: Pack, different: list[str]) -> None:
+    """Raise PackError if a file differs, or if a step has no file to compare."""
     if different:
         made_by = f"; the pack was made by commit {pack.git_commit}" if pack.git_commit else ""
-        raise PackError(f"{write_count(len(different), 'file')} came out differently{made_by}")
-    return pack
+        found = f"{write_count(len(different), 'file')} came out differently{made_by}"
+        raise PackError(f"{found}: {', '.join(different[:5])}")
+    if empty := [step.name for step in pack.steps if not step.outputs]:
+        raise PackError(f"nothing was compared of {', '.join(empty[:5])}: the pack does not say what must come out")
+    if not pack.steps:
+        raise PackError("nothing was compared: the pack has no run to make again")
 
 
 @command.report_errors()
@@ -45,8 +61,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help=folder_help)
     options = parser.parse_args()
     folder = options.folder or Path("runs/replay") / options.pack.stem
-    pack = replay(options.pack, folder)
-    print(f"all files are equal to the published ones; {write_count(len(pack.steps), 'step')} made again in {folder}")
+    pack, uncompared = replay(options.pack, folder)
+    kept = f"{uncompared} kept {'file was' if uncompared == 1 else 'files were'} not compared"
+    but = f", but {kept}: the pack has no hash for it" if uncompared else ""
+    steps = write_count(len(pack.steps), "step")
+    print(f"all files are equal to the published ones{but}; {steps} made again in {folder}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ A stranger may have made the pack. It must not fill the disk, write outside the 
 replies that they follow from, or bring a recipe that reads other files of this machine.
 """
 
+import hashlib
 import json
 import lzma
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -22,6 +24,7 @@ COSTS = {"ledger", "elapsed_s"}  # all that the manifest of a run that is made a
 _MOST_BYTES = 4 << 30
 _MOST_FILES = 200_000
 _MOST_DESCRIBED = 16 << 20  # bytes of the description, and of a recipe, which are read as a whole
+_CONTENT = ".content"  # in an unpacked folder, the hash of its pack; no file of a pack has such a name
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, ValueError, RuntimeError)
 
 
@@ -33,8 +36,9 @@ def unpack(file: Path, folder: Path) -> Pack:
             pack = read_pack(_read(archive, DESCRIPTION), file / DESCRIPTION)
             _require_places(members, pack, file)
             _require_harmless(archive, members, pack, file)
-            if not _is_unpacked(archive, folder):
-                archive.extractall(folder, sorted(members, key=lambda name: name == DESCRIPTION))  # last: all is there
+            content = _hash_content(archive, members)
+            if not _is_unpacked(folder, content):
+                _extract(archive, members, folder, content)
             return pack
     except FileNotFoundError as error:
         raise PackError(f"{file}: no such file; name a file that `autodata.publish` made") from error
@@ -107,11 +111,31 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(name)
 
 
-def _is_unpacked(archive: zipfile.ZipFile, folder: Path) -> bool:
+def _hash_content(archive: zipfile.ZipFile, members: Sequence[str]) -> str:
+    """Hash all files of a pack: the same description may stand beside other replies."""
+    content = hashlib.sha256()
+    for name in sorted(members):
+        with archive.open(name) as data:
+            content.update(name.encode() + b"\0" + hashlib.file_digest(data, "sha256").digest())
+    return content.hexdigest()
+
+
+def _is_unpacked(folder: Path, content: str) -> bool:
     """Return True if the folder holds this pack. Raises PackError if it holds another."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
-    before = folder / DESCRIPTION
-    if not before.is_file() or before.read_bytes() != archive.read(DESCRIPTION):
-        raise PackError(f"{folder}: this folder holds something else; name a new folder")
+    before = folder / _CONTENT
+    if not before.is_file() or before.read_text(encoding="utf-8") != content:
+        raise PackError(f"{folder}: this folder holds something else; name a new folder, or delete this one")
     return True
+
+
+def _extract(archive: zipfile.ZipFile, members: Sequence[str], folder: Path, content: str) -> None:
+    """Unpack into a folder beside, which then gets the name: a kill leaves no half of a pack under it."""
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", ignore_cleanup_errors=True)
+    with beside as scratch:
+        archive.extractall(new := Path(scratch) / "new", members)
+        (new / _CONTENT).write_text(content, encoding="utf-8")
+        new.replace(folder)
