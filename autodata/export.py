@@ -7,17 +7,22 @@ pairs        the strong solver's best answer over the weak solver's worst, for p
 prompts      the prompt with its rubric, reference answer and scores, for reinforcement learning
 environment  a Python package with all tasks and their reward, for verifiers, OpenEnv and TRL; only if it is asked for
 
-The files are DATASET/export/<arm>_<split>.<format>.jsonl; `datasets.load_dataset("json", …)` reads them.
+The files are DATASET/export/rows/<arm>_<split>.<format>.jsonl; `datasets.load_dataset("json", …)` reads them.
 The package is in DATASET/export/environment; it needs nothing of this project.
+Each of the two folders is replaced when all of it is written, and stays if only the other one is asked for.
 The answers come from the runs that the data set was made of, so these have to be where they were, or inside it.
 """
 
 import argparse
 import json
+import math
 import re
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import groupby
 from keyword import iskeyword
 from pathlib import Path
@@ -32,8 +37,10 @@ from autodata.run.records import RunError, read_records, write_file
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
 
+# Packages that use the exported one or that it uses, which it would hide; they need not be installed here.
+NEEDED = {"datasets", "fastapi", "openenv", "pydantic", "torch", "transformers", "trl", "uvicorn", "verifiers"}
 FORMATS = ("messages", "pairs", "prompts")
-ENVIRONMENT = "environment"
+ROWS, ENVIRONMENT = "rows", "environment"  # the folders below DATASET/export
 Write = Callable[[Task], Row | None]
 
 
@@ -44,24 +51,41 @@ def export(dataset: Path, writers: dict[str, Write], package: str = "", domain: 
     """
     require_finished(str(dataset), "python -m autodata.dataset")
     examples = sorted(read_records(dataset / EXAMPLES, EXAMPLE), key=lambda e: (e.arm, e.split, e.provenance.run))
+    if not examples:
+        raise RunError(f"{dataset}: the data set has no example, so there is nothing to export")
     lines, everything = [], []
-    with fresh_folder(dataset, "export") as folder:
+    with fresh_folder(dataset, "export.new") as folder:
         for (arm, split), group in groupby(examples, key=lambda e: (e.arm, e.split)):
             tasks = _open_tasks(dataset, list(group), domain)
-            lines += [_write_rows(folder / f"{arm}_{split}.{n}.jsonl", tasks, write) for n, write in writers.items()]
+            lines += [_write_rows(folder, f"{arm}_{split}.{name}.jsonl", tasks, w) for name, w in writers.items()]
             everything += tasks if package else []
         if package:
             tasks_written, attempts = write_environment(folder / ENVIRONMENT, package, everything)
             counts = f"{write_count(tasks_written, 'task')}, {write_count(attempts, 'stored attempt')}"
-            lines.append(f"{folder / ENVIRONMENT}: {counts}")
-    return lines
+            lines.append(f"{ENVIRONMENT}: {counts}")
+        _replace_folders(folder, dataset / "export")
+    return [f"{dataset}/export/{line}" for line in lines]
 
 
-def _write_rows(path: Path, tasks: Sequence[Task], write: Write) -> str:
+def _write_rows(folder: Path, name: str, tasks: Sequence[Task], write: Write) -> str:
     rows = [row for task in tasks if (row := write(task)) is not None]
-    write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    (folder / ROWS).mkdir(exist_ok=True)
+    write_file(folder / ROWS / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     left_out = write_count(len(tasks) - len(rows), "example")
-    return f"{path}: {write_count(len(rows), 'row')}; {left_out} without a fitting answer"
+    return f"{ROWS}/{name}: {write_count(len(rows), 'row')}; {left_out} without a fitting answer"
+
+
+def _replace_folders(new: Path, target: Path) -> None:
+    """Put each new folder in the place of the old one of its name. Raises RunError for a link."""
+    target.mkdir(exist_ok=True)
+    for folder in sorted(new.iterdir()):
+        old = target / folder.name
+        if target.is_symlink() or old.is_symlink():
+            raise RunError(f"{old}: this is a link, not a folder; remove it")
+        if old.exists():
+            old.rename(new / f"{old.name}.old")
+        folder.rename(old)
+    shutil.rmtree(new)
 
 
 def _open_tasks(dataset: Path, examples: Sequence[Example], own: Path | None) -> list[Task]:
@@ -90,7 +114,7 @@ def _read_arguments() -> argparse.Namespace:
         help="the files if not given",
     )
     parser.add_argument("--reasoning", action="store_true", help="add the solvers' reasoning, as reasoning_content")
-    parser.add_argument("--margin", type=float, default=0.0, help="scores of a pair differ by more; default 0")
+    parser.add_argument("--margin", type=_read_margin, default=0.0, help="scores of a pair differ by more; default 0")
     parser.add_argument(
         "--name", type=_read_name, default="autodata_tasks", help="of the package; default %(default)s"
     )
@@ -98,11 +122,32 @@ def _read_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _read_margin(text: str) -> float:
+    """Read a difference of scores. Raises ArgumentTypeError for one that lets a worse answer be chosen."""
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = math.nan
+    if not (math.isfinite(margin) and margin >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no difference of scores: use a number from 0")
+    return margin
+
+
 def _read_name(text: str) -> str:
-    """Read the name of a package. Raises ValueError for one that Python cannot import."""
+    """Read the name of a package. Raises ArgumentTypeError for one that Python cannot import, or imports already."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or iskeyword(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a package: use small letters, digits and _")
+    if text in NEEDED or text in sys.stdlib_module_names or _is_installed(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is the name of another package of Python: use one of your own")
     return text
+
+
+def _is_installed(name: str) -> bool:
+    """Find a package of this name that no export has made; a mere folder hides no package."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        return False
+    return not any((Path(place) / "attempts.jsonl").exists() for place in spec.submodule_search_locations or [])
 
 
 @command.report_errors()

@@ -68,6 +68,7 @@ def test_a_pair_needs_more_than_the_margin(margin, is_pair):
     made = task([attempt("weak", PARTLY)], [attempt("strong")])
     assert (write_pair(made, margin=margin) is not None) is is_pair
     assert write_pair(task([attempt("weak")], [attempt("strong")])) is None, "equal scores are no preference"
+    assert write_pair(task([attempt("one", BAD)], [attempt("one\n")])) is None, "nor are equal texts"
 
 
 def test_reasoning_has_a_key_of_its_own_and_a_beginning_is_part_of_the_answer():
@@ -80,12 +81,21 @@ def test_reasoning_has_a_key_of_its_own_and_a_beginning_is_part_of_the_answer():
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch) -> Path:
     """Write a data set of four documents of one arm."""
-    rounds = {f"d{i}": a_round(1, candidate(f"what is {i}?"), DEMO) for i in range(4)}
+    rounds = {f"d{i}": tell_apart(a_round(1, candidate(f"what is {i}?"), DEMO)) for i in range(4)}
     run = write_run(tmp_path / "agentic", DEMO, *(trajectory(d, r) for d, r in rounds.items()))
     recipe = tmp_path / "dataset.yaml"
     recipe.write_text("decontaminate: []\nfilters: {reference_answer: false}\ntest_fraction: 0.25\n")
     call(monkeypatch, dataset, str(recipe), f"run={tmp_path / 'd'}", f"arms.agentic={run}")
     return tmp_path / "d"
+
+
+def tell_apart(round: Round) -> Round:
+    """Give right and wrong answers different texts."""
+    weak, strong = (
+        tuple(replace(a, answer="right" if a.judgement.score else "wrong") for a in side)
+        for side in (round.weak, round.strong)
+    )
+    return replace(round, weak=weak, strong=strong)
 
 
 def call(monkeypatch, command, *arguments: str) -> str:
@@ -95,10 +105,13 @@ def call(monkeypatch, command, *arguments: str) -> str:
 
 def test_the_command_writes_every_format_of_every_split(folder, monkeypatch, capsys, tmp_path):
     assert call(monkeypatch, export, str(folder)) == ""
-    names = {path.name for path in (folder / "export").iterdir()}
+    names = {path.name for path in (folder / "export/rows").iterdir()}
     assert names == {f"agentic_{s}.{f}.jsonl" for s in ("train", "test") for f in export.FORMATS}
     rows = load_dataset(
-        "json", data_files=str(folder / "export/agentic_train.prompts.jsonl"), split="train", cache_dir=tmp_path / "c"
+        "json",
+        data_files=str(folder / "export/rows/agentic_train.prompts.jsonl"),
+        split="train",
+        cache_dir=tmp_path / "c",
     )
     assert len(rows) == 3
     assert rows[0]["rubric"][0] == {"criterion": "names the word", "weight": 2}
@@ -108,7 +121,7 @@ def test_the_command_writes_every_format_of_every_split(folder, monkeypatch, cap
 def test_only_the_named_formats_are_written_and_old_files_go(folder, monkeypatch):
     call(monkeypatch, export, str(folder))
     call(monkeypatch, export, str(folder), "--as", "pairs", "--margin", "2")
-    files = {path.name: path.read_text() for path in (folder / "export").iterdir()}
+    files = {path.name: path.read_text() for path in (folder / "export/rows").iterdir()}
     assert files == {"agentic_test.pairs.jsonl": "", "agentic_train.pairs.jsonl": ""}
 
 
@@ -120,17 +133,71 @@ def test_an_environment_is_written_only_if_it_is_asked_for(folder, monkeypatch, 
     assert (package / "compare_skills.py").read_text() == Path("autodata/domains/skills/compare.py").read_text()
     tasks = [json.loads(line) for line in (package / "tasks.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted(task["split"] for task in tasks) == ["test", "train", "train", "train"]
+
+
+def test_rows_and_package_are_replaced_each_for_itself(folder, monkeypatch):
+    call(monkeypatch, export, str(folder), "--as", "environment", "--name", "first_tasks")
     call(monkeypatch, export, str(folder))
-    assert not package.exists()
+    call(monkeypatch, export, str(folder), "--as", "environment", "--name", "demo_tasks")
+    assert len(list((folder / "export/rows").iterdir())) == 2 * len(export.FORMATS)
+    assert {path.name for path in (folder / "export/environment").iterdir() if path.is_dir()} == {"demo_tasks"}
+    assert not (folder / "export.new").exists()
+
+
+def test_an_export_that_fails_leaves_the_earlier_files(folder, monkeypatch, tmp_path):
+    formats = (*export.FORMATS, "environment")
+    call(monkeypatch, export, str(folder), "--as", *formats, "--name", "demo_tasks")
+    before = {path: path.read_bytes() for path in (folder / "export").rglob("*") if path.is_file()}
+    (tmp_path / "agentic/trajectories.jsonl").write_text("")
+    assert "was the run made again?" in call(monkeypatch, export, str(folder), "--as", *formats)
+    assert {path: path.read_bytes() for path in (folder / "export").rglob("*") if path.is_file()} == before
+
+
+def test_a_link_in_the_place_of_the_export_is_not_followed(folder, monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (folder / "export").symlink_to(tmp_path / "mine")
+    assert "this is a link, not a folder" in call(monkeypatch, export, str(folder))
+    assert list((tmp_path / "mine").iterdir()) == []
+
+
+def test_a_data_set_without_examples_has_nothing_to_export(folder, monkeypatch):
+    (folder / "examples.jsonl").write_text("")
+    assert "nothing to export" in call(monkeypatch, export, str(folder), "--as", "environment")
+
+
+def refuse(monkeypatch, capsys, *arguments: str) -> str:
+    """Run the command, which must end as a wrong call; return what it said."""
+    monkeypatch.setattr(sys, "argv", ["export", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        export.main()
+    assert ended.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("name", ["", "Demo", "a-b", "../x", "1a", "class"])
 def test_a_package_has_a_name_that_python_can_import(folder, monkeypatch, capsys, name):
-    monkeypatch.setattr(sys, "argv", ["export", str(folder), "--as", "environment", "--name", name])
-    with pytest.raises(SystemExit) as ended:
-        export.main()
-    assert ended.value.code == 2
-    assert "is no name of a package" in capsys.readouterr().err.replace("\n", " ")
+    said = refuse(monkeypatch, capsys, str(folder), "--as", "environment", "--name", name)
+    assert "is no name of a package" in said
+
+
+@pytest.mark.parametrize("name", ["json", "asyncio", "sys", "numpy", "autodata", "verifiers", "openenv", "trl"])
+def test_a_package_hides_no_other_one(folder, monkeypatch, capsys, name):
+    said = refuse(monkeypatch, capsys, str(folder), "--as", "environment", "--name", name)
+    assert "is the name of another package of Python" in said
+
+
+def test_an_installed_export_or_a_mere_folder_is_no_other_package(folder, monkeypatch, tmp_path):
+    call(monkeypatch, export, str(folder), "--as", "environment", "--name", "demo_tasks")
+    monkeypatch.syspath_prepend(folder / "export/environment")
+    assert call(monkeypatch, export, str(folder), "--as", "environment", "--name", "demo_tasks") == ""
+    (tmp_path / "my_rows").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert call(monkeypatch, export, str(folder), "--as", "environment", "--name", "my_rows") == ""
+
+
+@pytest.mark.parametrize("margin", ["nan", "-1", "inf", "-1e-9", "much"])
+def test_a_margin_is_a_difference_of_scores(folder, monkeypatch, capsys, margin):
+    assert "is no difference of scores" in refuse(monkeypatch, capsys, str(folder), f"--margin={margin}")
 
 
 def test_a_run_that_was_made_again_is_an_error(folder, monkeypatch, tmp_path):
@@ -141,5 +208,5 @@ def test_a_run_that_was_made_again_is_an_error(folder, monkeypatch, tmp_path):
 
 def test_rows_are_json_that_keeps_every_character(folder, monkeypatch):
     call(monkeypatch, export, str(folder), "--as", "messages")
-    lines = (folder / "export/agentic_train.messages.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (folder / "export/rows/agentic_train.messages.jsonl").read_text(encoding="utf-8").splitlines()
     assert all(json.loads(line)["messages"][-1]["role"] == "assistant" for line in lines)

@@ -1,15 +1,17 @@
 """Tests which rows of a data set are still in the band for another model, and the page that draws it."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from autodata.data import remeasure as module
 from autodata.data.examples import EXAMPLES
-from autodata.data.remeasure import REMEASURED, Answer, Remeasured, judge, read_remeasured, remeasure
+from autodata.data.remeasure import REMEASURED, Answer, Remeasured, judge, read_model, read_remeasured, remeasure
 from autodata.report.dataset import draw_shelf_life, render
-from autodata.run.folder import read_manifest
+from autodata.run.folder import output_hash, read_manifest
 from autodata.run.records import RunError, read_records
 from autodata.stats.intervals import Estimate
 from autodata.types import EXAMPLE, Outcome
@@ -28,7 +30,7 @@ def rows(tmp_path_factory):
 
 
 def with_gate(example, **gate):
-    evidence = replace(example.evidence, preset="mine", gates={"mine": gate})
+    evidence = replace(example.evidence, preset="mine", gates={"mine": gate}, weak_planned=2)
     return replace(example, evidence=evidence, strong_scores=(0.75, 0.75))
 
 
@@ -79,20 +81,27 @@ def test_shares_counts_and_tokens_of_all_rows(rows):
     given += [a for e in examples[4:6] for a in answers(e, 1.0, 1.0)]
     given += answers(examples[6], 0.5)  # one answer has no spread to measure
     given += [Answer("agentic_train", examples[6].id, None, Outcome.ERROR, 0)]
-    measured = remeasure(examples, given, group=4)
-    assert measured["rows"] == 6
+    measured = remeasure(examples[:7], given, group=4)
+    assert (measured["rows"], measured["missing"]) == (6, 1)
     assert measured["in_band"].value == pytest.approx(4 / 6)
     assert measured["without_spread"] == pytest.approx(2 / 6)
     assert measured["verdicts"] == {"accepted": 4, "too_easy": 2}
     assert measured["tokens"] == 4 * 4 * 10
 
 
-def test_an_evaluation_of_other_rows_is_refused(rows):
-    with pytest.raises(RunError, match=r"no row of the data set has two or more scored answers; evaluate with sets="):
-        remeasure(rows[1], answers(rows[1][0], 0.5))
+def test_tokens_are_those_of_the_rows_in_the_band(rows):
+    long = [replace(a, tokens=1_000) for a in answers(rows[1][1], 1.0, 1.0)]
+    measured = remeasure(rows[1], [*answers(rows[1][0], 0.0, 0.5), *long], group=8)
+    assert (measured["verdicts"], measured["tokens"]) == ({"accepted": 1, "too_easy": 1}, 8 * 10)
 
 
-def write_evaluation(folder, examples, step, score):
+@pytest.mark.parametrize("scores", [(), (0.5,), (0.5, 0.5, 0.5)])
+def test_a_row_without_as_many_scored_answers_as_its_gate_judges_has_no_verdict(rows, scores):
+    with pytest.raises(RunError, match=r"no row has a score for each of its answers"):
+        remeasure(rows[1], answers(rows[1][0], *scores))
+
+
+def write_evaluation(folder, dataset, examples, /, step=None, score=0.0, **inputs):
     folder.mkdir()
     lines = [
         {"task": f"{e.arm}_{e.split}", "example": e.id, "document": e.document_id, "epoch": n, "score": score,
@@ -100,24 +109,32 @@ def write_evaluation(folder, examples, step, score):
         for e in examples for n in (1, 2)
     ]  # fmt: skip
     (folder / "answers.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    manifest = {"finished": "now", "label": folder.name, "evaluated": {"step": step}, "inputs": {"kind": "eval"}}
+    made_from = {"kind": "eval", "samples": 2, "dataset": output_hash(str(dataset), "python -m autodata.dataset")}
+    manifest = {"finished": "now", "label": folder.name, "evaluated": {"step": step}, "inputs": made_from | inputs}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return str(folder)
 
 
+def choose(examples, split, arm="agentic"):
+    return [e for e in examples if (e.arm, e.split) == (arm, split)]
+
+
+def run_command(monkeypatch, dataset, *runs):
+    monkeypatch.setattr("sys.argv", ["remeasure", str(dataset), *runs])
+    return find_failure(module.main)
+
+
 def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, capsys):
     dataset, examples = rows
+    train = choose(examples, "train")
     runs = [
-        write_evaluation(tmp_path / f"at_{step}", examples, step or None, score)
+        write_evaluation(tmp_path / f"at_{step}", dataset, train, step or None, score)
         for step, score in ((0, 0.0), (8, 1.0))
     ]
-    monkeypatch.setattr("sys.argv", ["remeasure", str(dataset), *runs])
-    assert not find_failure(module.main)
+    assert not run_command(monkeypatch, dataset, *runs)
     stored = json.loads((dataset / REMEASURED).read_text())
-    assert [(m["label"], m["step"], m["rows"]) for m in stored] == [
-        ("at_0", 0, len(examples)),
-        ("at_8", 8, len(examples)),
-    ]
+    facts = [(m["label"], m["step"], m["set"], m["rows"], m["missing"]) for m in stored]
+    assert facts == [("at_0", 0, "agentic_train", 6, 0), ("at_8", 8, "agentic_train", 6, 0)]
     assert stored[1]["in_band"]["value"] == 0.0, "a model that solves all has nothing to learn from"
     chart = draw_shelf_life(read_remeasured(dataset))
     assert [x for x, _ in chart.lines[0].points] == [0, 8]
@@ -133,10 +150,47 @@ def test_the_command_writes_what_the_report_draws(rows, tmp_path, monkeypatch, c
     assert str(dataset / REMEASURED) in capsys.readouterr().out
 
 
+def test_rows_without_a_verdict_are_counted_in_the_table(rows, tmp_path, monkeypatch, capsys):
+    dataset, examples = rows
+    train = choose(examples, "train")
+    assert not run_command(monkeypatch, dataset, write_evaluation(tmp_path / "half", dataset, train[:2]))
+    printed = capsys.readouterr().out
+    assert "2 of 6" in printed
+    assert "half: 4 rows have no verdict: not all their answers have a score" in printed
+
+
+@pytest.mark.parametrize(
+    ("split", "inputs", "reason"),
+    [
+        ("test", {}, "answers no training rows, only agentic_test; evaluate one set, as sets=[agentic_train]"),
+        ("train", {"samples": 1}, "1 answers to each row, but its gate judges 2; evaluate with samples=2"),
+        ("train", {"dataset": "other"}, "made from another data set than"),
+    ],
+)
+def test_an_evaluation_of_anything_else_is_refused(rows, tmp_path, split, inputs, reason):
+    dataset, examples = rows
+    run = write_evaluation(tmp_path / "run", dataset, choose(examples, split), **inputs)
+    with pytest.raises(RunError, match=re.escape(reason)):
+        read_model(Path(run), dataset, examples, 8)
+
+
+def test_rows_of_two_arms_are_not_mixed(rows, tmp_path, monkeypatch):
+    dataset, examples = rows
+    both = write_evaluation(tmp_path / "both", dataset, [e for e in examples if e.split == "train"])
+    with pytest.raises(RunError, match=r"both: answers agentic_train and cot_train; evaluate one set, as sets="):
+        read_model(Path(both), dataset, examples, 8)
+    runs = [write_evaluation(tmp_path / arm, dataset, choose(examples, "train", arm)) for arm in ("agentic", "cot")]
+    failure = run_command(monkeypatch, dataset, *runs)
+    assert "evaluations of agentic_train and of cot_train: name those of one set of rows" in failure
+
+
 def test_only_models_of_different_steps_are_points_of_a_curve():
     def draw(*steps: int):
         return draw_shelf_life(
-            [Remeasured(f"m{n}", s, 9, Estimate(0.5, 0.4, 0.6, 9), 0, {}, 1) for n, s in enumerate(steps)]
+            [
+                Remeasured(f"m{n}", s, "agentic_train", 9, 0, Estimate(0.5, 0.4, 0.6, 9), 0, {}, 1)
+                for n, s in enumerate(steps)
+            ]
         )
 
     assert draw() is None

@@ -44,11 +44,13 @@ def write_messages(task: Task, with_reasoning: bool = False) -> Row | None:
 def write_pair(task: Task, with_reasoning: bool = False, margin: float = 0.0) -> Row | None:
     """Make the row for DPO: the strong solver's best answer over the weak solver's worst one.
 
-    None unless both have an answer and the first scores more than the second by more than `margin`.
+    None unless both have an answer, in other words, and the first scores more than the second by more than `margin`.
     """
     chosen, rejected = _choose(task.round.strong), _choose(task.round.weak, worst=True)
     if chosen is None or rejected is None or _score(chosen) - _score(rejected) <= margin:
         return None
+    if chosen.answer.strip() == rejected.answer.strip():
+        return None  # the judge was of two minds about one text, which is no preference
     turns, beginning = _split_prompt(task)
     return _describe(task) | {
         "prompt": turns,

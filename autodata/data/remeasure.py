@@ -4,17 +4,20 @@ python -m autodata.eval.run RECIPE dataset=DATASET 'sets=[agentic_train]' sample
 python -m autodata.data.remeasure DATASET EVALUATION [EVALUATION …] [--group 8]
 
 A row is in the band if its gate accepts it with the evaluated model in the place of the weak solver; the strong
-solver's scores stay. What is measured goes to DATASET/remeasured.json, and the data set's report draws it.
+solver's scores stay. An evaluation answers the training rows of one arm, each as often as the gate was made for; a row
+of which an answer has no score has no verdict, and the table says how many have one. What is measured goes to
+DATASET/remeasured.json, and the data set's report draws it.
 """
 
 import argparse
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,7 +28,7 @@ from autodata import command
 from autodata.data.examples import EXAMPLES
 from autodata.loop.acceptance import are_equal, decide
 from autodata.recipes.domain import Gate
-from autodata.run.folder import require_finished
+from autodata.run.folder import output_hash, require_finished
 from autodata.run.records import RunError, iterate_records, read_json, read_records, write_file
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
 from autodata.stats.writing import write_estimate, write_number, write_percent
@@ -34,6 +37,7 @@ from autodata.types import EXAMPLE, Example, Outcome, WrongCall
 REMEASURED = "remeasured.json"
 _WIDTH = 160  # columns of the table in a file or a pipe
 _GROUP = 8  # completions of GRPO for each prompt
+_MAKE, _EVALUATE = "python -m autodata.dataset", "python -m autodata.eval.run"
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ class Remeasured:
 
     label: str
     step: int | None  # of the training that made the model; 0: untrained
+    set: str  # the arm's training rows that were answered
     rows: int
+    missing: int  # rows without a verdict, because not all their answers have a score
     in_band: Estimate | None  # share of the rows, with its interval over documents
     without_spread: float  # share of rows whose answers all score the same, so that GRPO learns nothing
     verdicts: dict[str, int]  # accepted or the failure → rows
@@ -68,23 +74,23 @@ COLUMNS = ("model", "step", "rows", "in the band", "no spread", "others", "token
 
 
 def remeasure(examples: Sequence[Example], answers: Iterable[Answer], group: int = _GROUP) -> dict[str, Any]:
-    """Judge the rows anew by a model's answers to them. Raises RunError if it answered none of them."""
+    """Judge the rows anew by a model's answers to them. Raises RunError if no row has all its answers scored."""
     by_row: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         if answer.score is not None:
             by_row[answer.example].append(answer)
-    rows = [(example, by_row[example.id]) for example in examples if len(by_row[example.id]) > 1]
+    rows = [(e, by_row[e.id]) for e in examples if len(by_row[e.id]) == e.evidence.weak_planned]
     if not rows:
-        raise RunError("no row of the data set has two or more scored answers; evaluate with sets=[<arm>_train]")
+        raise RunError("no row has a score for each of its answers; repair what failed and evaluate again")
     verdicts = {e.id: judge(e, given) for e, given in rows}
-    scored = [answer.tokens for _, given in rows for answer in given]
-    kept = [e for e, _ in rows if verdicts[e.id] == "accepted"]
+    kept = [(e, given) for e, given in rows if verdicts[e.id] == "accepted"]
     return {
         "rows": len(rows),
+        "missing": len(examples) - len(rows),
         "in_band": estimate_mean(((e.document_id, float(verdicts[e.id] == "accepted")) for e, _ in rows), SHARE),
         "without_spread": sum(are_equal(_exact(a.score for a in given)) for _, given in rows) / len(rows),
         "verdicts": dict(Counter(verdicts.values()).most_common()),
-        "tokens": round(len(kept) * group * sum(scored) / len(scored)),
+        "tokens": round(sum(group * fmean(answer.tokens for answer in given) for _, given in kept)),
     }
 
 
@@ -104,16 +110,31 @@ def _exact(scores: Iterable[float | None]) -> list[Fraction]:
     return [Fraction(score).limit_denominator(10_000) for score in scores if score is not None]
 
 
-def read_model(evaluation: Path, examples: Sequence[Example], group: int) -> Remeasured:
-    """Remeasure the rows for the model of one evaluation. Raises RunError."""
-    manifest = require_finished(str(evaluation), "python -m autodata.eval.run")
-    names = {f"{e.arm}_{e.split}" for e in examples}
-    answers = [a for a in iterate_records(evaluation / "answers.jsonl", _ANSWER) if a.task in names]
+def read_model(evaluation: Path, dataset: Path, examples: Sequence[Example], group: int) -> Remeasured:
+    """Remeasure training rows for the model of one evaluation. Raises RunError if it answered anything else."""
+    manifest = require_finished(str(evaluation), _EVALUATE)
+    if manifest["inputs"].get("dataset") != output_hash(str(dataset), _MAKE):
+        raise RunError(f"{evaluation}: made from another data set than {dataset} is now; evaluate again on this one")
+    answers = list(iterate_records(evaluation / "answers.jsonl", _ANSWER))
+    name, rows = _find_rows(evaluation, examples, {answer.task for answer in answers})
+    planned, samples = max(e.evidence.weak_planned for e in rows), manifest["inputs"].get("samples")
+    if samples != planned:
+        reason = f"{samples} answers to each row, but its gate judges {planned}"
+        raise RunError(f"{evaluation}: {reason}; evaluate with samples={planned}")
     try:
-        measured = remeasure(examples, answers, group)
+        measured = remeasure(rows, (a for a in answers if a.task == name), group)
     except RunError as error:
         raise RunError(f"{evaluation}: {error}") from error
-    return Remeasured(str(manifest.get("label", evaluation.name)), _find_step(manifest), **measured)
+    return Remeasured(str(manifest.get("label", evaluation.name)), _find_step(manifest), name, **measured)
+
+
+def _find_rows(evaluation: Path, examples: Sequence[Example], answered: Set[str]) -> tuple[str, list[Example]]:
+    """Find the one set of training rows that was answered. Raises RunError if there is none, or more than one."""
+    sets = {f"{e.arm}_train" for e in examples if e.split == "train"}
+    if len(found := sorted(sets & answered)) != 1:
+        what = " and ".join(found) or f"no training rows, only {' and '.join(sorted(answered)) or 'nothing'}"
+        raise RunError(f"{evaluation}: answers {what}; evaluate one set, as sets=[{min(sets, default='ARM_train')}]")
+    return found[0], [e for e in examples if e.split == "train" and f"{e.arm}_train" == found[0]]
 
 
 def _find_step(manifest: Mapping[str, Any]) -> int | None:
@@ -124,7 +145,8 @@ def _find_step(manifest: Mapping[str, Any]) -> int | None:
 def write_cells(model: Remeasured) -> list[str]:
     """Write a model's row of the table, whose head is COLUMNS."""
     others = ", ".join(f"{name} {count:,}" for name, count in model.verdicts.items() if name != "accepted")
-    counts = [write_number(model.step), write_number(model.rows), write_estimate(model.in_band)]
+    rows = write_number(model.rows) + (f" of {model.rows + model.missing:,}" if model.missing else "")
+    counts = [write_number(model.step), rows, write_estimate(model.in_band)]
     return [model.label, *counts, write_percent(model.without_spread), others, write_number(model.tokens)]
 
 
@@ -139,14 +161,18 @@ def read_remeasured(dataset: Path) -> list[Remeasured]:
 @command.report_errors()
 def main() -> None:
     options = _read_arguments()
-    require_finished(str(options.dataset), "python -m autodata.dataset")
+    require_finished(str(options.dataset), _MAKE)
     examples = read_records(options.dataset / EXAMPLES, EXAMPLE)
-    models = [read_model(run, examples, options.group) for run in options.evaluations]
+    models = [read_model(run, options.dataset, examples, options.group) for run in options.evaluations]
+    if len(sets := sorted({model.set for model in models})) > 1:
+        raise WrongCall(f"evaluations of {' and of '.join(sets)}: name those of one set of rows at a time")
     write_file(options.dataset / REMEASURED, json.dumps([asdict(model) for model in models], indent=2) + "\n")
     table = Table(*COLUMNS)
     for model in models:
         table.add_row(*write_cells(model))
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
+    for model in (model for model in models if model.missing):
+        print(f"{model.label}: {model.missing:,} rows have no verdict: not all their answers have a score")
     print(f"{options.dataset / REMEASURED}; `python -m autodata.report {options.dataset}` draws it")
 
 

@@ -47,8 +47,15 @@ def write_dataset(folder: Path, **manifest: object) -> Path:
 def measure_again(step: int, share: float) -> dict[str, object]:
     """Say how many rows are in the band for the model of a step, as remeasured.json does."""
     in_band = {"value": share, "low": share - 0.1, "high": share + 0.1, "documents": 12, "reason": ""}
-    counts = {"rows": 12, "verdicts": {"accepted": 5, "too_easy": 7}, "tokens": 960}
-    return {"label": "base", "step": step, "in_band": in_band, "without_spread": 0.25, **counts}
+    counts = {"rows": 12, "missing": 0, "verdicts": {"accepted": 5, "too_easy": 7}, "tokens": 960}
+    return {
+        "label": "base",
+        "step": step,
+        "set": "agentic_train",
+        "in_band": in_band,
+        "without_spread": 0.25,
+        **counts,
+    }
 
 
 def change_manifest(folder: Path, **facts: object) -> Path:
