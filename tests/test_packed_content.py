@@ -107,11 +107,12 @@ def test_a_kept_data_set_needs_licences_too(tmp_path, monkeypatch):
 
 
 def test_a_table_of_the_runs_that_was_altered_is_found(tmp_path):
-    for folder, text in (("runs", "0.999"), ("again", "0.054")):
+    for folder, name, text in (("runs", "t", "0.999"), ("again", "table1", "0.054")):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / ("t.md" if folder == "runs" else "table1.md")).write_text(text)
+        (tmp_path / folder / f"{name}.md").write_text(text)
+        (tmp_path / folder / f"{name}.tex").write_text(f"\\label{{tab:{name}}} 0.054")
     source = Source(tmp_path / "runs", {}, tables={"table1": tmp_path / "runs/t.md"})
-    made = Made(Step("table", "table1"), 0, 0.0, {"table1.md": "0"})
+    made = Made(Step("table", "table1"), 0, 0.0, {"table1.md": "0", "table1.tex": "0"})
     with pytest.raises(PackError, match=r"t\.md: the replay gave another file"):
         check.require_equal(source, made, tmp_path / "again")
     (tmp_path / "runs/t.md").write_text("0.054")
