@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterator
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,9 @@ def _bring_replies(step: Step, folder: Path) -> int:
 def _run(step: Step, folder: Path) -> None:
     """Run the command of a step as its user would, in the folder of all runs. Raises PackError, RecipeError."""
     log, safe = folder / LOG, _restrict(step)
-    for path in filter(None, _list_read(load(SCHEMAS[step.kind], [str(folder / step.recipe), *safe]))):
+    with chdir(folder):  # where its paths begin
+        recipe = load(SCHEMAS[step.kind], [step.recipe, *safe])
+    for path in filter(None, _list_read(recipe)):
         if not is_inside(path):
             raise PackError(f"{step.recipe}: it reads {path!r}, which is no path inside the pack")
     command = [sys.executable, "-m", COMMANDS[step.kind], step.recipe, *safe]

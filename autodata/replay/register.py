@@ -20,7 +20,7 @@ One row for each result, written by `python -m autodata.publish RUNS --pack PACK
 ([evidence](docs/evidence.md)). A result that is older than packs has its raw scores instead, and the command that
 computes its numbers from them. Tests do both for each row. Scores have 95 % intervals over n documents, those of the
 study over seeds and documents. The commit of a row with a pack is that of the code that made the pack and replayed it
-before it was written; the runs in it may be of earlier commits. That of another row is the one its runs were made with.
+before it was written; the runs in it may be of earlier commits. The other rows name the commit of their runs.
 
 """
 
