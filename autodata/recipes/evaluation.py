@@ -10,6 +10,7 @@ from autodata.recipes.evaluated import Evaluated, choose_endpoint, is_family, li
 from autodata.recipes.models import OPERATIONAL, Models, RoleConfig, Sampling, operational
 from autodata.types import Role
 
+MADE = ".made.json"  # ending of the note beside a table that says from which recipe and runs it was made
 RECIPE_ONLY = {"recipe_only": True}  # marks a key that only the recipe itself sets, not a file appended to a command
 
 

@@ -15,7 +15,7 @@ from autodata.config import REPO, load
 from autodata.data.examples import EXAMPLES
 from autodata.journal.replies import import_replies
 from autodata.recipes.data import DatasetRecipe
-from autodata.recipes.evaluation import EvalRecipe, TableRecipe
+from autodata.recipes.evaluation import MADE, EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step, is_inside
 from autodata.run.records import digest, hash_path, name_file_in_errors
@@ -162,12 +162,12 @@ def list_outputs(step: Step, folder: Path) -> list[str]:
     if step.kind == "table":
         # table2.md, its other forms, and the tables that stand below it; but not table21.md
         paths = [path for form in (".*", "_*") for path in folder.glob(f"{step.name}{form}")]
-        return sorted(str(path.relative_to(folder)) for path in paths if path.is_file())
+        return sorted(str(p.relative_to(folder)) for p in paths if p.is_file() and not p.name.endswith(MADE))
     names = OUTPUTS[step.kind]
     return [f"{step.name}/{name}" for name in names if (folder / step.name / name).is_file()]
 
 
-# Not listed: manifests, logs and cards, which tell when, where and by which version of the code a run was made.
+# Not listed: manifests, logs, cards and notes of tables, which tell when, where and by which version of the code a run was made.
 OUTPUTS = {
     "generate": ("trajectories.jsonl",),
     "dataset": ("examples.jsonl", "statistics.json"),

@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from autodata.config import to_yaml
-from autodata.recipes.evaluation import TableRecipe
+from autodata.recipes.evaluation import MADE, TableRecipe
 from autodata.run.folder import MANIFEST
 from autodata.run.records import digest, hash_path, read_json, write_file
-
-_SUFFIX = ".made.json"
 
 
 def note_made(recipe: TableRecipe) -> None:
     """Note the recipe and the runs of a table, after the table is written. Raises RunError."""
     runs = {row.run: _identify(row.run) for row in recipe.rows if row.run}
     made = {"recipe": digest(to_yaml(recipe).encode()), "runs": runs}
-    write_file(Path(recipe.output).with_suffix(_SUFFIX), json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    write_file(Path(recipe.output).with_suffix(MADE), json.dumps(made, indent=1, ensure_ascii=False) + "\n")
 
 
 def is_current(output: Path, recipe: TableRecipe | None) -> bool:
@@ -25,7 +23,7 @@ def is_current(output: Path, recipe: TableRecipe | None) -> bool:
 
     Raises RunError.
     """
-    made: Any = read_json(output.with_suffix(_SUFFIX)) if output.exists() else None
+    made: Any = read_json(output.with_suffix(MADE)) if output.exists() else None
     if not isinstance(made, dict) or not isinstance(runs := made.get("runs"), dict):
         return False
     is_same = recipe is None or made.get("recipe") == digest(to_yaml(recipe).encode())
