@@ -167,7 +167,8 @@ def list_outputs(step: Step, folder: Path) -> list[str]:
     return [f"{step.name}/{name}" for name in names if (folder / step.name / name).is_file()]
 
 
-# Not listed: manifests, logs, cards and notes of tables, which tell when, where and by which version of the code a run was made.
+# Not listed: manifests, logs, cards and notes of tables, which tell when, where and by which version of the code a
+# run was made.
 OUTPUTS = {
     "generate": ("trajectories.jsonl",),
     "dataset": ("examples.jsonl", "statistics.json"),

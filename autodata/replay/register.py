@@ -34,7 +34,8 @@ def register(file: Path, title: str, hardware: str, runs: Path, packed: tuple[Pa
     before, rows, after = split(file)
     name = f"[{path.name}]({os.path.relpath(path, file.parent)})"
     row = [title, (pack.git_commit or "–")[:12], hardware, *_sum_up(runs), name, datetime.now(UTC).date().isoformat()]
-    rows = [line for line in rows if name not in line] + [_write([_escape(cell) for cell in row])]
+    line = _write([_escape(cell) for cell in row])
+    rows = [line if name in earlier else earlier for earlier in rows] + [line] * (not any(name in r for r in rows))
     write_file(file, "\n".join([*before, *rows, *after]) + "\n")
 
 
