@@ -162,7 +162,7 @@ def test_a_row_of_the_results_names_what_a_reader_needs(tmp_path):
     rows = [line for line in (tmp_path / "RUNS.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert [row.split(" | ")[0] for row in rows] == ["| again \\| better", "| other"]
     assert "1 min 30 s | 110 | –" in rows[1]
-    assert "base, cot_test: 0.250 [0.100, 0.400] n=9 | [a.zip](packs/a.zip)" in rows[1]
+    assert "base, cot_test: 0.250 [0.100, 0.400] n=9 | [a.zip](packs/a.zip)" in rows[0]
 
 
 def write_evaluation_run(folder: Path) -> None:
