@@ -531,7 +531,7 @@ def test_every_step_of_a_small_table_has_a_forecast_of_time_and_says_what_it_ass
     assert all(cost.seconds and cost.assumed for cost in costs.values())
     steps = {name.partition(" ")[0]: cost.source for name, cost in costs.items()}
     assert "; 24 documents assumed" in steps.get("generate", "; 24 documents assumed")
-    assert "; 1,000 questions assumed" in steps.get("question_types", "; 1,000 questions assumed")
+    assert "; 20 questions assumed" in steps.get("question_types", "; 20 questions assumed")
 
 
 def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_path):
