@@ -141,7 +141,11 @@ def test_one_job_with_a_gpu_starts_the_servers_that_share_it(cluster: Cluster, t
         "tests/slurm/two_endpoints.yaml",
         f"run={tmp_path / 'run'}",
         "documents.limit=2",
-        *(f"{server}.server.{key}" for server in servers for key in ("shares_gpus=true", "on_cpu=false", "weights=embedded")),
+        *(
+            f"{server}.server.{key}"
+            for server in servers
+            for key in ("shares_gpus=true", "on_cpu=false", "weights=embedded")
+        ),
         *(f"{server}.api_key_env=VLLM_API_KEY" for server in servers),
         **serve_stand_ins() | {"VLLM_API_KEY": "key"},
     )
