@@ -1,7 +1,6 @@
 """Tests how a user begins a domain: the folder is written, runs with made-up replies, and shows its prompts."""
 
 import json
-import threading
 
 import pytest
 
@@ -17,6 +16,7 @@ from autodata.run.folder import read_manifest
 from autodata.serving import scripted
 from autodata.serving.request import make_strict
 from autodata.types import Role, WrongCall
+from tests.helpers.scripted_endpoint import serve_scripted
 
 SCRIPTED = "recipes/models/scripted.yaml"
 ASKED = ("challenger", "quality_verifier", "weak_solver", "strong_solver", "judge")
@@ -24,11 +24,8 @@ ASKED = ("challenger", "quality_verifier", "weak_solver", "strong_solver", "judg
 
 @pytest.fixture
 def url():
-    server = scripted.Server(0)
-    threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with serve_scripted() as address:
+        yield address
 
 
 @pytest.fixture

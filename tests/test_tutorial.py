@@ -4,15 +4,14 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
 from autodata.run.folder import read_manifest
 from autodata.run.records import read_records
-from autodata.serving import scripted
 from autodata.types import TRAJECTORY
+from tests.helpers.scripted_endpoint import serve_scripted
 
 REPO = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+)|( background))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -37,11 +36,8 @@ def run_line(line: str, folder: Path, url: str) -> str:
 
 @pytest.fixture
 def url():
-    server = scripted.Server(0)
-    threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    server.server_close()
+    with serve_scripted() as address:
+        yield address
 
 
 @pytest.mark.slow
