@@ -4,12 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
-from autodata.serving import scripted
+from tests.helpers.scripted_endpoint import serve_scripted
 
 REPO = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
@@ -86,18 +85,12 @@ def test_the_ladder_of_a_cluster_starts_with_dry_runs_that_work():
 
 
 def test_the_steps_of_the_skill_work_with_made_up_replies(folder):
-    server = scripted.Server(0)
-    threading.Thread(target=server.serve_forever, args=(0.002,), daemon=True).start()
-    models = (
-        f"recipes/models/scripted.yaml models.endpoints.scripted.base_url=http://127.0.0.1:{server.server_port}/v1"
-    )
     printed = ""
-    for line in read_blocks("skills/autodata/SKILL.md")[0][:6]:
-        line = line.replace("RECIPE", "recipes/cs/generate.yaml").replace("MODELS", f"{models} key=value")
-        printed += call(
-            line.replace("key=value", "documents.path=recipes/cs/documents", 1).replace(" key=value", ""), folder
-        )
-    server.shutdown()
-    server.server_close()
+    with serve_scripted() as url:
+        models = f"recipes/models/scripted.yaml models.endpoints.scripted.base_url={url}"
+        for line in read_blocks("skills/autodata/SKILL.md")[0][:6]:
+            line = line.replace("RECIPE", "recipes/cs/generate.yaml").replace("MODELS", f"{models} key=value")
+            line = line.replace("key=value", "documents.path=recipes/cs/documents", 1).replace(" key=value", "")
+            printed += call(line, folder)
     assert "runs/first/report.html" in printed
     assert "made up" in (folder / "runs/first/report.html").read_text()

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import tomllib
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from autodata.domains.copy_recipes import copy_recipes
 from autodata.recipes import shipped
 from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped, list_recipes
 from autodata.run import folder
-from autodata.serving import scripted
 from autodata.types import UserError, WrongCall
 from tests.helpers.dependencies import read_pins
 from tests.helpers.packages import REPO, build, copy_checkout, install, link_others, list_files
+from tests.helpers.scripted_endpoint import serve_scripted
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
@@ -195,13 +194,10 @@ def test_an_installed_core_makes_data_in_an_empty_folder(tmp_path):
         return done.stdout + done.stderr
 
     assert "From documents to examples" in call("--help")
-    server = scripted.Server(0)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/v1"
-    models = ["recipes/models/scripted.yaml", f"models.endpoints.scripted.base_url={url}"]
-    call("generate", DEMO, *models)
-    call("generate", "recipes/demo/generate_cot.yaml", *models)
-    server.shutdown()
+    with serve_scripted() as url:
+        models = ["recipes/models/scripted.yaml", f"models.endpoints.scripted.base_url={url}"]
+        call("generate", DEMO, *models)
+        call("generate", "recipes/demo/generate_cot.yaml", *models)
     call("dataset", "recipes/demo/dataset.yaml")
     call("verify", "runs/demo/dataset")
     call("report", "runs/demo")
