@@ -3,7 +3,7 @@
 import pytest
 
 from autodata.loop.checks.addressing import find_doubtful, speaks_anew, speaks_of_solvers
-from tests.helpers.sentences import ATTACKED, CHEATING, HONEST
+from tests.helpers.sentences import ATTACKED, CHEATING, DOUBTFUL, HONEST
 
 MISSED_BY_CODE = 0.36  # share of cheating sentences that only the verifier sees, with a hint
 DOUBTED = 0.2  # share of honest sentences that the verifier is asked to look at
@@ -11,7 +11,8 @@ DOUBTED = 0.2  # share of honest sentences that the verifier is asked to look at
 
 def test_the_lists_are_long_enough_and_hold_nothing_twice():
     assert len(HONEST) >= 100 and len(CHEATING) >= 50
-    assert len({*HONEST, *CHEATING, *ATTACKED}) == len(HONEST) + len(CHEATING) + len(ATTACKED)
+    lists = (HONEST, CHEATING, ATTACKED, DOUBTFUL)
+    assert len(set().union(*lists)) == sum(map(len, lists))
 
 
 @pytest.mark.parametrize("sentence", HONEST + ATTACKED)
@@ -19,9 +20,9 @@ def test_no_honest_sentence_is_refused(sentence):
     assert not speaks_of_solvers(sentence)
 
 
-@pytest.mark.parametrize("sentence", CHEATING)
+@pytest.mark.parametrize("sentence", CHEATING + DOUBTFUL)
 def test_every_cheating_sentence_is_refused_or_shown_to_the_verifier(sentence):
-    assert speaks_of_solvers(sentence) or find_doubtful(sentence) == sentence.split("; ")[0]
+    assert speaks_of_solvers(sentence) or find_doubtful(sentence) in sentence.split("; ")
 
 
 def test_most_cheating_is_refused_by_code_and_few_honest_sentences_are_doubted():

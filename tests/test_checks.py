@@ -26,7 +26,8 @@ def proposal(question="Why?", context="", reference="ref", criteria=("States tha
     "What does the article report?", "the article's main claim", "the paper's second experiment", "Sec. 3",
     "Equation 7 holds",
     "as reported in the appendix", "Theorem 2 states", "the present study", "these authors",
-    'a method titled "Waiting"',
+    'a method titled "Waiting"', "In Section 3 of the paper", "Table 2 of the original study", "Section 4.2 of the appendix",
+    "Figure 4 of the full report",
 ])  # fmt: skip
 def test_a_reference_to_the_source_is_found(text):
     assert find_source_reference(proposal(text))
@@ -43,6 +44,8 @@ def test_a_reference_to_the_source_is_found(text):
     "A site shows the article that users read.", "The engine scans the table 10 times.",
     "As seen in practice, it fills.",
     "As stated in the contract, rent is due.", "The authors can edit their posts.", "The study room is full.",
+    "In section 3 of the pipeline the stall counter rises.", "Section 12.1 of the beam carries the largest moment.",
+    "Table 12 of the database is locked.", "Equation 2 of the system has no real root.",
     "A study of users runs for a week; the study ends early.", "Which article should be cached?",
 ])  # fmt: skip
 def test_what_only_looks_like_a_reference_is_left(text):

@@ -19,7 +19,10 @@ _PARTY = (
 _JOB = (
     r"(?:lawyer|attorney|counsel|advocate|judge|associate|law clerk|paralegal|legal \w+|expert|assistant|advis[eo]r)"
 )
-_ASKED = r"(?:(?:^|[.?!:;\"“]\s*)(?:(?:please|now|then)\s+)?|\b(?:please|you (?:must|should|are to)|task is to)\s+)"
+_ASKED = (
+    r"(?:(?:^|[.?!:;\"“]\s*)(?:(?:please|now|then)\s+)?(?:(?:imagine|suppose|assume|pretend)\s+(?:that\s+)?)?"
+    r"|\b(?:please|you (?:must|should|are to)|task is to)\s+)"
+)
 # Who or what a case is named after: a proper name, or the kind of proceeding.
 _CASE_NAME = (
     r"(?:the\s+)?(?:(?!(?-i:My|Our|I|The|A)\b)(?-i:[A-Z])|(?:matter|estate|marriage|guardianship|adoption)\s+of\b)"
@@ -27,14 +30,20 @@ _CASE_NAME = (
 
 # Name → (the phrase of the paper, the same phrase where no client would use it).
 _PHRASES = {
-    "court of appeals": (r"court of appeals", rf"court of appeals\s+(?:\w+\s+)?{_DECIDES}"),
+    "court of appeals": (
+        r"court of appeals",
+        rf"court of appeals\s+(?:(?:for|of|in)\s+(?:the\s+)?(?:\w+\s+){{1,4}}?)?(?:\w+\s+)?{_DECIDES}",
+    ),
     "supreme court of": (r"supreme court of", rf"supreme court of\s+(?:\w+\s+){{1,4}}{_DECIDES}"),
     "in the case of": (
         r"in the case of",
         rf"in the case of\s+[^.?!]{{1,60}}?(?:\bvs?\b|,?\s+(?:the|a)\s+(?:\w+\s+)?(?:court|judge|panel)\s+{_DECIDES})",
     ),
     "in re": (r"in re\b(?!-)", rf"\bin re\s+{_CASE_NAME}"),
-    "you are an": (r"you are an", rf"{_ASKED}you are an?\s+(?:\w+\s+){{0,3}}{_JOB}"),
+    "you are an": (
+        rf"(?:you are an|you are\s+(?:a\s+(?:\w+\s+){{0,2}}?{_JOB}|counsel (?:for|to)))",
+        rf"{_ASKED}you are\s+(?:an?\s+(?:\w+\s+){{0,3}}?{_JOB}\b|counsel (?:for|to)\b)",
+    ),
     "act as": (r"act as\b", rf"{_ASKED}act as\s+(?:if you were\s+)?(?:(?:an?|my|the)\s+)?(?:\w+\s+){{0,3}}{_JOB}"),
     "as a law clerk": (r"as a law clerk", r"(?:^|[.?!:;]\s*)as a law clerk\b"),
     "draft the arguments": (r"draft the arguments", rf"{_ASKED}draft the arguments"),
@@ -78,6 +87,9 @@ _OLD = re.compile(  # things of today that are old
     r"|stamps?|(?:a|the|his|her|last) will|trust|maps?|mine|dam|canal|railway|cars?)\b",
     re.IGNORECASE,
 )
+_DECADE = re.compile(  # "1920s furniture" describes a thing of today; "in the 1920s" and "early 1920s Chicago" are times
+    r"(?<!the )(?<!in )(?<!early )(?<!late )(?<!mid-)\b(?:18\d|19[0-3])0['’]?s[- ](?!rulings?\b|decisions?\b|cases?\b)[a-z]"
+)
 _IN_COURT = re.compile(r"\b(?:plaintiff|defendant|appell\w+|petitioner|respondent|the court)\b", re.IGNORECASE)
 
 
@@ -111,4 +123,5 @@ def inspect(question: str, max_chars: int | None) -> Findings:
 def _inspect_years(plain: str) -> dict[str, bool]:
     """Return {YEAR: whether each such year may be the date of something old}; empty if there is no year."""
     sentences = [s for s in re.split(r"(?<=[.?!])\s", _COUNTED.sub("", plain)) if _YEAR.search(s)]
-    return {YEAR: all(_OLD.search(s) and not _IN_COURT.search(s) for s in sentences)} if sentences else {}
+    may_be_old = [(_OLD.search(s) or _DECADE.search(s)) and not _IN_COURT.search(s) for s in sentences]
+    return {YEAR: all(may_be_old)} if sentences else {}

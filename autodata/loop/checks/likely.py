@@ -5,13 +5,14 @@ So a verifier decides about a question that matches, and only an edit of a promp
 
 _SIZE = (
     r"(?:(?:weak|strong|small|large|dumb|smart|big|tiny|cheap|basic|advanced|capable|limited|powerful|simple|fast"
-    r"|slow)"
+    r"|slow|compact|lightweight|frontier|expert)"
     r"(?:er|est)?|less(?:er)?(?:[ -]\w{1,12})?|more[ -]\w{1,12})"
 )
 _KIND = r"(?:solver|model|llm|language model|assistant|ai|agent|chatbot|system|respondent|answerer|network)s?"
 _WHO = (
     rf"(?:{_SIZE}(?:,? (?:or|and) {_SIZE})?[ -](?:\w{{1,12}}[ -])?{_KIND}"
     r"|models? (?:with|of|under|below|above|over|up to) [^.?!]{0,25}parameters"
+    r"|(?:models?|assistants?) without (?:a |an |any )?(?:\w{1,12} )?(?:tools?|reasoning|thinking|budget|mode|internet|memory)"
     r"|(?:weak|strong)(?:er)? ones)"
 )
 _TASK = (
@@ -28,7 +29,11 @@ _DUTY = (
 _ANSWERING = (
     r"(?:answer|respond|reply|skip|guess|stop|refuse|decline|ignore|omit|leave|give|fail|write|say|attempt|try|reason"
     r"|think|list|name|proceed|continue|assume|choose|pick|focus|state|use|output|end|finish|keep|limit|read|abstain"
-    r"|consider|work out|solve|complete)"
+    r"|consider|work out|solve|complete|explain|mention|add|include|discuss|derive|spend|begin|consist)"
+)
+_ANYBODY = (  # who answers, whatever their kind
+    r"(?:(?:whoever|anyone (?:who|that)|those who|everyone who) (?:answers?|responds?|repl(?:y|ies)|reads? this|attempts?|tries"
+    r"|has (?:less|fewer)|have (?:less|fewer)|cannot|lacks?)|the respondents?\b|the answerer)"
 )
 _BADLY = (
     r"(?:wrong(?:ly)?|incorrect(?:ly)?|badly|poorly|at random|randomly|carelessly|vaguely|without (?:any )?"
@@ -60,6 +65,11 @@ LIKELY = (
     rf"\b{_WHO}\b \b(?:should|must|needs? to|ought to|shall) (?:\w{{1,10}} )?(?:underperform|be (?:weak|worse|wrong)"
     rf"|do (?:badly"
     r"|poorly|worse)|play weak|give up(?! (?:on|its|their|the|an?|some|memory|one)\b))",
+    rf"^{_WHO}, (?:please |kindly |just |do not |never )?{_ANSWERING}\b|\byou,? (?:as |being )?the {_SIZE} of (?:the |these )?"
+    r"(?:two|both|three|solvers|models|respondents)",
+    rf"^(?:note|hint|instruction|message|advice|reminder|warning|order)s? (?:for|to) (?:all |any |the )?(?:\w{{1,12}} )?"
+    rf"{_KIND}\s?[:,]",
+    rf"\bthis (?:problem|task|item) is (?:\w{{1,10}} )?(?:meant|designed|intended|written|reserved|made) [^.?!]*\b{_WHO}\b",
     rf"\b(?:tell|instruct|order|remind|urge|warn|ask|let) (?:all |any |the )?{_WHO}\b[^.?!]{{0,30}}"
     r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent)\b",
     # acting and failing
@@ -74,6 +84,7 @@ LIKELY = (
     r"|underperform|write|get|leave|miss)",
     rf"{_ORDER}(?:answer|respond|reply|fail|guess|underperform)(?: \w{{1,12}}){{0,3}} (?:{_BADLY}|on purpose"
     rf"|deliberately)",
+    rf"{_ORDER}(?:give|write|make|choose|state|get|use)\b[^.?!]{{1,40}}\b(?:on purpose|deliberately|intentionally)\b",
     rf"{_ORDER}(?:give|write|produce|offer) (?:an?|some|only an?) (?:deliberately |intentionally )?(?:wrong|incorrect"
     rf"|vague"
     r"|bad|random|careless|useless|poor|flawed|shallow) (?:answer|response|reply)",
@@ -107,6 +118,9 @@ LIKELY = (
     r"? ?(?:for|to|if) (?:naming|mentioning|saying|stating|you|answers|whoever)",
 )  # fmt: skip
 UNSURE = (
+    rf"\banswers? (?:by|from|of) (?:an? |the )?{_WHO}\b[^.?!]*\b{_DUTY}\b",
+    rf"\b{_ANYBODY}[^.?!]*(?:\b(?:{_DUTY}|can|could|cannot|will)\b|:)[^.?!]*\b{_ANSWERING}\b",
+    rf"{_ORDER}(?:refuse|decline) to (?:answer|respond|reply)\b|\byour (?:answer|response|reply)\b[^.?!]*\b(?:checked|compared)\b",
     rf"\b{_WHO}\b[^.?!]*\b(?:{_DUTY}|can|could|cannot|will)\b[^.?!]*\b{_ANSWERING}\b",
     rf"\b(?:only|unless|except|even)\b[^.?!]*\b{_WHO}\b[^.?!]*\b{_ANSWERING}\b",
     r"\b(?:answer|respond|reply)\b[^.?!]*\b(?:in one (?:word|sentence)|briefly|with a single|yes or no|no more "
