@@ -26,8 +26,8 @@ def proposal(question="Why?", context="", reference="ref", criteria=("States tha
     "What does the article report?", "the article's main claim", "the paper's second experiment", "Sec. 3",
     "Equation 7 holds",
     "as reported in the appendix", "Theorem 2 states", "the present study", "these authors",
-    'a method titled "Waiting"', "In Section 3 of the paper", "Table 2 of the original study", "Section 4.2 of the appendix",
-    "Figure 4 of the full report",
+    'a method titled "Waiting"', "In Section 3 of the paper", "Table 2 of the original study",
+    "Section 4.2 of the appendix", "Figure 4 of the full report",
 ])  # fmt: skip
 def test_a_reference_to_the_source_is_found(text):
     assert find_source_reference(proposal(text))

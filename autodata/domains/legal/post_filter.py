@@ -87,8 +87,10 @@ _OLD = re.compile(  # things of today that are old
     r"|stamps?|(?:a|the|his|her|last) will|trust|maps?|mine|dam|canal|railway|cars?)\b",
     re.IGNORECASE,
 )
-_DECADE = re.compile(  # "1920s furniture" describes a thing of today; "in the 1920s" and "early 1920s Chicago" are times
-    r"(?<!the )(?<!in )(?<!early )(?<!late )(?<!mid-)\b(?:18\d|19[0-3])0['’]?s[- ](?!rulings?\b|decisions?\b|cases?\b)[a-z]"
+# "1920s furniture" describes a thing of today; "in the 1920s" and "early 1920s Chicago" are times.
+_DECADE = re.compile(
+    r"(?<!the )(?<!in )(?<!early )(?<!late )(?<!mid-)"
+    r"\b(?:18\d|19[0-3])0['’]?s[- ](?!rulings?\b|decisions?\b|cases?\b)[a-z]"
 )
 _IN_COURT = re.compile(r"\b(?:plaintiff|defendant|appell\w+|petitioner|respondent|the court)\b", re.IGNORECASE)
 

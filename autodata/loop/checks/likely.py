@@ -12,7 +12,8 @@ _KIND = r"(?:solver|model|llm|language model|assistant|ai|agent|chatbot|system|r
 _WHO = (
     rf"(?:{_SIZE}(?:,? (?:or|and) {_SIZE})?[ -](?:\w{{1,12}}[ -])?{_KIND}"
     r"|models? (?:with|of|under|below|above|over|up to) [^.?!]{0,25}parameters"
-    r"|(?:models?|assistants?) without (?:a |an |any )?(?:\w{1,12} )?(?:tools?|reasoning|thinking|budget|mode|internet|memory)"
+    r"|(?:models?|assistants?) without (?:a |an |any )?(?:\w{1,12} )?(?:tools?|reasoning|thinking|budget"
+    r"|mode|internet|memory)"
     r"|(?:weak|strong)(?:er)? ones)"
 )
 _TASK = (
@@ -32,8 +33,8 @@ _ANSWERING = (
     r"|consider|work out|solve|complete|explain|mention|add|include|discuss|derive|spend|begin|consist)"
 )
 _ANYBODY = (  # who answers, whatever their kind
-    r"(?:(?:whoever|anyone (?:who|that)|those who|everyone who) (?:answers?|responds?|repl(?:y|ies)|reads? this|attempts?|tries"
-    r"|has (?:less|fewer)|have (?:less|fewer)|cannot|lacks?)|the respondents?\b|the answerer)"
+    r"(?:(?:whoever|anyone (?:who|that)|those who|everyone who) (?:answers?|responds?|repl(?:y|ies)|reads? this"
+    r"|attempts?|tries|has (?:less|fewer)|have (?:less|fewer)|cannot|lacks?)|the respondents?\b|the answerer)"
 )
 _BADLY = (
     r"(?:wrong(?:ly)?|incorrect(?:ly)?|badly|poorly|at random|randomly|carelessly|vaguely|without (?:any )?"
@@ -65,11 +66,12 @@ LIKELY = (
     rf"\b{_WHO}\b \b(?:should|must|needs? to|ought to|shall) (?:\w{{1,10}} )?(?:underperform|be (?:weak|worse|wrong)"
     rf"|do (?:badly"
     r"|poorly|worse)|play weak|give up(?! (?:on|its|their|the|an?|some|memory|one)\b))",
-    rf"^{_WHO}, (?:please |kindly |just |do not |never )?{_ANSWERING}\b|\byou,? (?:as |being )?the {_SIZE} of (?:the |these )?"
-    r"(?:two|both|three|solvers|models|respondents)",
-    rf"^(?:note|hint|instruction|message|advice|reminder|warning|order)s? (?:for|to) (?:all |any |the )?(?:\w{{1,12}} )?"
-    rf"{_KIND}\s?[:,]",
-    rf"\bthis (?:problem|task|item) is (?:\w{{1,10}} )?(?:meant|designed|intended|written|reserved|made) [^.?!]*\b{_WHO}\b",
+    rf"^{_WHO}, (?:please |kindly |just |do not |never )?{_ANSWERING}\b",
+    rf"\byou,? (?:as |being )?the {_SIZE} of (?:the |these )?(?:two|both|three|solvers|models|respondents)",
+    rf"^(?:note|hint|instruction|message|advice|reminder|warning|order)s? (?:for|to) (?:all |any |the )?"
+    rf"(?:\w{{1,12}} )?{_KIND}\s?[:,]",
+    rf"\bthis (?:problem|task|item) is (?:\w{{1,10}} )?(?:meant|designed|intended|written|reserved|made)"
+    rf" [^.?!]*\b{_WHO}\b",
     rf"\b(?:tell|instruct|order|remind|urge|warn|ask|let) (?:all |any |the )?{_WHO}\b[^.?!]{{0,30}}"
     r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent)\b",
     # acting and failing
@@ -120,7 +122,8 @@ LIKELY = (
 UNSURE = (
     rf"\banswers? (?:by|from|of) (?:an? |the )?{_WHO}\b[^.?!]*\b{_DUTY}\b",
     rf"\b{_ANYBODY}[^.?!]*(?:\b(?:{_DUTY}|can|could|cannot|will)\b|:)[^.?!]*\b{_ANSWERING}\b",
-    rf"{_ORDER}(?:refuse|decline) to (?:answer|respond|reply)\b|\byour (?:answer|response|reply)\b[^.?!]*\b(?:checked|compared)\b",
+    rf"{_ORDER}(?:refuse|decline) to (?:answer|respond|reply)\b",
+    r"\byour (?:answer|response|reply)\b[^.?!]*\b(?:checked|compared)\b",
     rf"\b{_WHO}\b[^.?!]*\b(?:{_DUTY}|can|could|cannot|will)\b[^.?!]*\b{_ANSWERING}\b",
     rf"\b(?:only|unless|except|even)\b[^.?!]*\b{_WHO}\b[^.?!]*\b{_ANSWERING}\b",
     r"\b(?:answer|respond|reply)\b[^.?!]*\b(?:in one (?:word|sentence)|briefly|with a single|yes or no|no more "

@@ -19,14 +19,15 @@ _REPORTING = (
 )
 # "Section 12 of the beam" is a part of a thing in the question, "Section 12 of the paper" a part of the source.
 _OF_A_THING = (
-    r"of (?:the|an?|each|every) (?!(?:\w+ )?(?:paper|study|manuscript|preprint|article|document|report|text|work|appendix|supplement"
-    r"|publication|thesis|authors?|source|material|original|same|proof|evaluation|analysis)s?\b)"
+    r"of (?:the|an?|each|every) (?!(?:\w+ )?(?:paper|study|manuscript|preprint|article|document|report|text|work"
+    r"|appendix|supplement|publication|thesis|authors?|source|material|original|same|proof|evaluation|analysis)s?\b)"
 )
 _ALWAYS = (
     r"\bin this work\b(?=\s*(?:[,.;:?!)]|$|(?:we|it|they|the|our|is|are|was|were|has|have|one)\b))"
     # "the table 10 times" and "we figure 3 ways" count something
     r"|(?<!\bthe )\b(?:(?:section|figure|table|appendix|equation|theorem|lemma)\s*\(?\d"
-    rf"(?![\d.]* (?:times?|ways?|rows?|bytes?|to \d|or \d)|[\d.]* {_OF_A_THING})|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
+    rf"(?![\d.]* (?:times?|ways?|rows?|bytes?|to \d|or \d)|[\d.]* {_OF_A_THING})"
+    r"|(?-i:Sec\.|Eqs?\.)\s*\(?\d|fig\.\s*\(?\d"
     r"|(?-i:Table|TABLE|Section|SECTION|Figure|FIGURE|Fig\.|Appendix|APPENDIX)\s*(?-i:[IVX]+)\b"
     r"|(?:appendix|section)\s*(?-i:[A-H])\b)"
     r"|\b(?:titled|entitled)\s*[:,]?\s*[\"'“‘]"
