@@ -71,6 +71,8 @@ def test_the_judge_is_sent_the_same_messages(per_call, answer):
 
 TASKS = {per_call: make_tasks(f"domain.criteria_per_call={per_call}") for per_call in (0, 2)}
 VERDICTS = [
+    '{"verdicts": {"1": true, "2": "No."}}',
+    '{"verdicts": [{"criterion": "1. Says X", "met": "Y"}, {"number": 2, "met": "not-met"}]} Check: {"score": 1}',
     '{"verdicts": [{"criterion": 1, "met": true}, {"criterion": 2, "reason": "r", "met": false}]}',
     'So\n```json\n{"verdicts": [{"criterion": "2.", "met": "no"}, {"criterion": "Criterion 1", "met": "yes"}]}\n```',
     '{"verdicts": {"1": {"met": 1}, "2": {"met": "0"}}} and so on',

@@ -1,6 +1,9 @@
 """Reads replies that honest models give and a strict parser refuses; where one must be refused, it is told why."""
 
 import json
+import re
+from collections.abc import Callable
+from itertools import cycle
 
 import pytest
 
@@ -20,6 +23,12 @@ def read(text: str) -> dict:
         return read_object(text)
     except ParseError:
         return repair_object(text)
+
+
+def next_quote() -> Callable[[re.Match[str]], str]:
+    """Return a function that writes opening and closing curly quotes in turn."""
+    quotes = cycle("“”")
+    return lambda match: next(quotes)
 
 
 def weights_of_paper(record: dict) -> list[int]:
@@ -53,6 +62,8 @@ LAW, LAW_WEIGHTS = proposal(), [8] * 14 + [-5]
 NUMBERED = {str(n): {k: v for k, v in item.items() if k != "number"} for n, item in enumerate(LAW["rubric"], 1)}
 MINUS = [{**item, "weight": str(item["weight"]).replace("-", "−")} for item in LAW["rubric"]]
 BARE = [{**item, "category": None, "weight_class": item["weight_class"].upper()} for item in LAW["rubric"]]
+CLASSED = [{**item, "weight": f"{item['weight']} ({item['weight_class']})"} for item in LAW["rubric"]]
+WORDED = [{**item, "weight": "Eight points" if item["weight"] > 0 else "minus five"} for item in LAW["rubric"]]
 WRITTEN = json.dumps(LAW, indent=2).replace("Issue spotting", "Issue Spotting")
 HIGH = {k: v for k, v in quality(True).items() if k != "feedback"}
 FACTS = [True, EXTRACT["issues"], EXTRACT["facts"]]
@@ -77,6 +88,34 @@ READ = {
     ),
     "criteria of the law by number": (weights_of_law, json.dumps(LAW | {"rubric": NUMBERED}), LAW_WEIGHTS),
     "a typographic minus": (weights_of_law, json.dumps(LAW | {"rubric": MINUS}, ensure_ascii=False), LAW_WEIGHTS),
+    "a class beside the weight": (weights_of_law, json.dumps(LAW | {"rubric": CLASSED}), LAW_WEIGHTS),
+    "weights in words": (weights_of_law, json.dumps(LAW | {"rubric": WORDED}), LAW_WEIGHTS),
+    "curly quotes throughout": (weights_of_paper, re.sub('"', next_quote(), json.dumps(PAPER)), PAPER_WEIGHTS),
+    "curly quotes around one key": (
+        weights_of_paper,
+        json.dumps(PAPER).replace('"question"', "“question”"),
+        PAPER_WEIGHTS,
+    ),
+    "a remark after the object": (
+        weights_of_paper,
+        f'{json.dumps(PAPER)}\nCheck: {{"weak": 0.3, "strong": 0.7}}',
+        PAPER_WEIGHTS,
+    ),
+    "a rubric that is JSON once more": (
+        weights_of_paper,
+        json.dumps(PAPER | {"rubric": json.dumps(PAPER["rubric"])}),
+        PAPER_WEIGHTS,
+    ),
+    "verdicts without objects": (
+        lambda record: read_verdicts(record, 2)[0],
+        '{"verdicts": {"1": true, "Criterion 2": "N"}}',
+        (True, False),
+    ),
+    "verdicts with the criterion's text": (
+        lambda record: read_verdicts(record, 2)[0],
+        '{"verdicts": [{"criterion": "1. States X", "met": true}, {"number": 2, "met": "Not-met."}]}',
+        (True, False),
+    ),
     "categories left to the class": (weights_of_law, json.dumps(LAW | {"rubric": BARE}), LAW_WEIGHTS),
     "a fence, a comment and a comma too many": (
         weights_of_law,
@@ -141,11 +180,8 @@ def change(item: int, **values: object) -> str:
 REFUSED = {
     "an apology": (weights_of_law, "I am sorry, but I cannot help with that.", "no JSON object in the reply"),
     "nothing": (weights_of_paper, "  ", "no JSON object in the reply"),
-    "a weight with a word": (
-        weights_of_law,
-        change(2, weight="9 (critical)"),
-        "criterion 3: '9 (critical)' is not a whole",
-    ),
+    "a weight without a number": (weights_of_law, change(2, weight="high"), "criterion 3: 'high' is not a whole"),
+    "a weight of two numbers": (weights_of_law, change(2, weight="9/10"), "criterion 3: '9/10' is not a whole"),
     "half a point": (weights_of_law, change(4, weight=7.5), "criterion 5: '7.5' is not a whole number"),
     "a point in no class": (weights_of_law, change(0, weight=1), "criterion 1: weight 1 is in no class"),
     "the same criterion twice": (

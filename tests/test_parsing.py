@@ -1,6 +1,7 @@
 """Tests the parsers of replies: JSON objects, verdicts, and garbage."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given, settings
@@ -155,6 +156,9 @@ def test_verdicts_by_number_are_read_as_a_list():
         ('```json\n{"a": 1}\n```\nand then\n```json\n{"a": {"b": 2}}\n```', {"a": {"b": 2}}),
         ('{"a": 1} as in {"a": ', {"a": 1}),
         ('{"a": 1} {}', {"a": 1}),
+        ('{"a": 1, "b": 2} Check: {"c": 3}', {"a": 1, "b": 2}),
+        ('{"a": 1} Better: {"a": 1, "b": 2}', {"a": 1, "b": 2}),
+        ('{"a": 1, "b": 2} Better: {"a": 3}', {"a": 3}),
         ("{}", {}),
     ],
 )
@@ -167,7 +171,23 @@ def test_a_part_of_a_broken_object_is_not_the_object():
     with pytest.raises(ParseError):
         read_object(text)
     assert repair_object(text) == {"rubric": [{"criterion": "c"}, {"criterion": "d"}], "question": "q"}
-    assert repair_object('{“a”: "x", "b": \'y\'}')["b"] == "y"
+    assert repair_object('{“a”: "x", "b": \'y\'}') == {"a": "x", "b": "y"}
+    for broken in ('{“a”: "x", "b": [{"c": 1}]}', "{'a': 'x', 'b': [{\"c\": 1}]}"):
+        with pytest.raises(ParseError):
+            read_object(broken)
+        assert repair_object(broken) == {"a": "x", "b": [{"c": 1}]}
+
+
+def test_curly_quotes_inside_a_text_stay():
+    assert repair_object('{“a”: “a “hit”, then a "miss"”, “b”: “x”}') == {"a": 'a “hit”, then a "miss"', "b": "x"}
+    assert read_object('{"a": "the key “b”: a word"}') == {"a": "the key “b”: a word"}
+    assert repair_object('{"a": "he said “go”, then left",}') == {"a": "he said “go”, then left"}
+
+
+@pytest.mark.parametrize("text", ["{“a”: " + "“" * 50_000, "{“a”: " + "“x” " * 20_000, "{“a”: " + '"' * 50_000])
+def test_hostile_quotes_take_no_time(text):
+    with suppress(ParseError):
+        repair_object(text)
 
 
 @pytest.mark.parametrize("text", ["{}", '{"verdicts": {}}', '{"verdicts": null}', '{"score": 1}'])
@@ -207,13 +227,19 @@ def test_what_is_not_json_at_all_is_not_repaired(text):
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("+8", 8), (" -3 ", -3), ("−3", -3), ("–3", -3), (8.0, 8), (7, 7), ("0", 0), ("8.0", 8)]
-)
+    ("value", "number"), [("+8", 8), (" -3 ", -3), ("−3", -3), ("–3", -3), (8.0, 8), (7, 7), ("0", 0), ("8.0", 8),
+     ("eight", 8), ("Minus three", -3), ("—3", -3), ("- 3", -3), ("－３", -3), ("(5)", 5), ("**7**", 7),
+     ("5 points", 5),
+     ("9 (critical)", 9)],
+)  # fmt: skip
 def test_weights_as_models_write_them(value, number):
     assert read_integer(value) == number
 
 
-@pytest.mark.parametrize("value", ["8.5", 8.5, "eight", True, None, "", "٣", "99999", [8], float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [
+    "8.5", 8.5, "eleven", "high", "5/10", "5 or 6", "5 (of 10)", "points", True, None, "", "٣", "99999", [8],
+    float("inf"), float("nan"),
+])  # fmt: skip
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(ParseError, match="not a whole number"):
         read_integer(value)

@@ -2,7 +2,9 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
+from operator import itemgetter
 
 import json_repair
 
@@ -11,17 +13,37 @@ from autodata.types import Criterion
 
 MAX_CHARS = 20_000  # per field of a candidate
 MAX_CRITERION_CHARS = 2_000
-_INTEGER = re.compile(r"([+-]?[0-9]{1,4})(?:\.0{1,4})?")
-_MINUS = str.maketrans("\N{MINUS SIGN}\N{EN DASH}\N{NON-BREAKING HYPHEN}", "---")
+_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+# A whole number with what models write around it: "minus three", "+8 points", "**7**", "9 (critical)".
+_INTEGER = re.compile(
+    rf"[(*_ ]{{0,3}}(?P<sign>plus|minus|[+-])?\s{{0,2}}(?P<size>[0-9]{{1,4}}|{'|'.join(_WORDS)})"
+    r"(?:\.0{1,4})?[)*_ ]{0,3}(?:points?|pts)?\.?(?: ?\([^()0-9]{0,40}\))?",
+    re.IGNORECASE,
+)
+_MINUS = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{HYPHEN}", "-"))
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin; "{x}" is none
 _NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
-_NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
-_BOOLEANS = {"true": True, "yes": True, "met": True, "1": True, "1.0": True}
+_OTHER_QUOTES = re.compile(
+    r"\{\s*['“”‘’][^'\"“”‘’{}]{1,80}['“”‘’]\s*:"
+)  # an object whose first key is not in straight quotes
+_CURLY_KEY = re.compile(r"[{,]\s*[“”][^\"“”{}]{1,80}[“”]\s*:")
+# A text in straight quotes, or one in curly quotes up to where JSON would go on.
+_QUOTED = re.compile(
+    r'"(?:[^"\\]|\\.)*"|[“”](?P<curly>[^“”]*(?:[“”][^“”]*){0,20}?)[“”](?=\s*(?::|[}\]]|,\s*["“”{\[]))'
+)
+_NUMBERED = re.compile(
+    r"(?:(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?|([0-9]{1,4})[.:)]\s.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_BOOLEANS = {"true": True, "yes": True, "met": True, "1": True, "1.0": True, "y": True, "t": True}
 _BOOLEANS |= {
     "false": False,
     "no": False,
     "not met": False,
     "not_met": False,
+    "not-met": False,
+    "n": False,
+    "f": False,
     "unmet": False,
     "0": False,
     "0.0": False,
@@ -33,20 +55,23 @@ class ParseError(ValueError):
 
 
 def read_object(text: str) -> dict[str, object]:
-    """Find the JSON object in a reply: alone, in a code fence, or between sentences; of several, the last whole one
-    that is not empty.
+    """Find the JSON object in a reply: alone, in a code fence, or between sentences.
 
+    Of several whole ones the last counts, unless it has other keys than the longest, as a remark after it may have.
     LaTeX commands are restored in its texts. Raises ParseError.
     """
-    last, start = None, _OBJECT.search(text)
-    while start:
+    found: list[tuple[int, dict[str, object]]] = []
+    start, other = _OBJECT.search(text), _OTHER_QUOTES.search(text)
+    while start and not (other and other.start() < start.start()):
         try:
             value, end = json.JSONDecoder().raw_decode(text, start.start())
         except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits
             break  # what stands inside a broken object is only a part of it
-        last, start = value or last or value, _OBJECT.search(text, end)
-    if isinstance(last, dict):
-        return _restore(last)
+        found.append((end - start.start(), value))
+        start, other = _OBJECT.search(text, end), _OTHER_QUOTES.search(text, end)
+    if found:
+        _, longest = max(found, key=itemgetter(0))
+        return _restore(next(v for _, v in reversed(found) if len(v.keys() & longest.keys()) * 2 >= len(longest)))
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
 
 
@@ -56,6 +81,7 @@ def repair_object(text: str) -> dict[str, object]:
     This is the last resort, and each use is counted. A reply that was cut off is never repaired: that would turn half
     a rubric into a whole one.
     """
+    text = _straighten(text)
     start = _NEARLY_OBJECT.search(text)
     at = start.start() if start else text.find("{")
     try:
@@ -67,6 +93,13 @@ def repair_object(text: str) -> dict[str, object]:
     if not isinstance(value, dict) or not value:
         raise ParseError("no JSON object in the reply")
     return _restore(value)
+
+
+def _straighten(text: str) -> str:
+    """Write an object whose keys stand in curly quotes with straight ones; curly quotes inside a text stay."""
+    if not _CURLY_KEY.search(text):
+        return text
+    return _QUOTED.sub(lambda m: m[0] if m["curly"] is None else '"' + m["curly"].replace('"', '\\"') + '"', text)
 
 
 def _restore(record: dict[str, object]) -> dict[str, object]:
@@ -103,9 +136,12 @@ def read_texts(record: Mapping[str, object], key: str) -> list[str]:
 
 
 def read_integer(value: object) -> int:
-    """Read a whole number, even if a model wrote "+8", "−8" or 8.0 (paper Sec. 4: such weights broke parsing)."""
-    if isinstance(value, str) and (written := _INTEGER.fullmatch(value.strip().translate(_MINUS))):
-        return int(written[1])
+    """Read a whole number, even if a model wrote "+8", "minus eight" or 8.0 (paper Sec. 4: some broke parsing)."""
+    plain = unicodedata.normalize("NFKC", value).translate(_MINUS).strip() if isinstance(value, str) else ""
+    if written := _INTEGER.fullmatch(plain):
+        size = written["size"].casefold()
+        number = _WORDS.index(size) if size in _WORDS else int(size)
+        return -number if (written["sign"] or "").casefold() in ("-", "minus") else number
     if type(value) is int or (isinstance(value, float) and value.is_integer()):
         return int(value)
     raise ParseError(f"{str(value)[:40]!r} is not a whole number")
@@ -129,12 +165,21 @@ def read_rubric(record: Mapping[str, object]) -> tuple[Criterion, ...]:
 def read_items(record: Mapping[str, object], key: str) -> list[dict[str, object]]:
     """Read a list of objects, also where a model numbered them, {"1": {…}}, or named it, {"criteria": […]}."""
     value = record.get(key)
+    if isinstance(value, str):  # a list that was written as JSON once more
+        value = _read_json(value)
     if isinstance(value, dict):
         inner = list(value.values())
         value = inner[0] if len(inner) == 1 and isinstance(inner[0], list) else inner
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ParseError(f"no list of criteria in `{key}`")
     return value
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _read_criterion(number: int, item: Mapping[str, object]) -> Criterion:
@@ -146,7 +191,7 @@ def _read_criterion(number: int, item: Mapping[str, object]) -> Criterion:
 
 def _read_weighed(item: Mapping[str, object]) -> Criterion:
     weight = read_integer(item.get("weight"))
-    category = str(item.get("category") or ("positive" if weight > 0 else "negative")).strip().casefold()
+    category = str(item.get("category") or ("positive" if weight > 0 else "negative")).strip(" .*_`").casefold()
     if category not in ("positive", "negative"):
         raise ParseError(f"category {str(category)[:40]!r} is neither positive nor negative")
     if weight == 0 or (category == "positive" and weight < 0):
@@ -166,7 +211,7 @@ def read_verdicts(reply: Mapping[str, object], count: int) -> tuple[tuple[bool, 
     """
     verdicts = reply.get("verdicts")
     if isinstance(verdicts, dict) and verdicts:  # {"1": {"reason": …, "met": …}, …}
-        verdicts = [{"criterion": key, **v} if isinstance(v, dict) else v for key, v in verdicts.items()]
+        verdicts = [{"criterion": key, **(v if isinstance(v, dict) else {"met": v})} for key, v in verdicts.items()]
     if not isinstance(verdicts, list):
         raise ParseError("no list `verdicts` in the judge's reply")
     by_number: dict[int, tuple[bool, str]] = {}
@@ -184,11 +229,11 @@ def read_verdicts(reply: Mapping[str, object], count: int) -> tuple[tuple[bool, 
 def _read_verdict(verdict: object) -> tuple[int, bool, str]:
     """Read number, boolean and reason of one verdict, as models write them: "1", 1.0, "true", "not met"."""
     record = verdict if isinstance(verdict, dict) else {}
-    number = _NUMBERED.fullmatch(_as_word(record.get("criterion")))
+    number = _NUMBERED.fullmatch(_as_word(record.get("criterion", record.get("number"))))
     is_met = read_boolean(record.get("met"))
     if not number or is_met is None:
         raise ParseError(f"not a verdict: {str(verdict)[:80]}")
-    return int(number[1]), is_met, str(record.get("reason") or "")
+    return int(number[1] or number[2]), is_met, str(record.get("reason") or "")
 
 
 def read_boolean(value: object) -> bool | None:

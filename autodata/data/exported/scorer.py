@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 from importlib import import_module
+from operator import itemgetter
 from types import ModuleType
 from typing import Any
 
@@ -26,9 +27,12 @@ _HARMLESS = {"<": "‹", ">": "›", "[": "⟦"}
 
 _OBJECT = re.compile(r"\{(?=\s*[\"}])")  # where a JSON object may begin
 _LONE_BACKSLASH = re.compile(r'\\(\\|["/bfnrtu])?')
-_NUMBERED = re.compile(r"(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?", re.IGNORECASE)
-_WORDS = dict.fromkeys(("true", "yes", "met", "1", "1.0"), True)
-_WORDS |= dict.fromkeys(("false", "no", "not met", "not_met", "unmet", "0", "0.0"), False)
+_NUMBERED = re.compile(
+    r"(?:(?:criterion|no\.?|#)?\s{0,3}#?([+-]?[0-9]{1,4})(?:\.0)?\s{0,3}[.:)]?|([0-9]{1,4})[.:)]\s.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_WORDS = dict.fromkeys(("true", "yes", "met", "1", "1.0", "y", "t"), True)
+_WORDS |= dict.fromkeys(("false", "no", "not met", "not_met", "not-met", "unmet", "0", "0.0", "n", "f"), False)
 
 
 class Unreadable(ValueError):
@@ -92,7 +96,7 @@ def read_verdicts(record: dict[str, Any], count: int) -> list[bool]:
     """Read criteria 1 to `count`, each exactly once, each with a clear `met`. Raises Unreadable."""
     verdicts = record.get("verdicts")
     if isinstance(verdicts, dict) and verdicts:  # {"1": {"reason": …, "met": …}, …}
-        verdicts = [{"criterion": key, **v} if isinstance(v, dict) else v for key, v in verdicts.items()]
+        verdicts = [{"criterion": key, **(v if isinstance(v, dict) else {"met": v})} for key, v in verdicts.items()]
     if not isinstance(verdicts, list):
         raise Unreadable("no list `verdicts` in the judge's reply")
     pairs = [_read_verdict(verdict) for verdict in verdicts]
@@ -103,16 +107,16 @@ def read_verdicts(record: dict[str, Any], count: int) -> list[bool]:
 
 def _read_verdict(verdict: object) -> tuple[int, bool]:
     record = verdict if isinstance(verdict, dict) else {}
-    number = _NUMBERED.fullmatch(_as_word(record.get("criterion")))
+    number = _NUMBERED.fullmatch(_as_word(record.get("criterion", record.get("number"))))
     is_met = _read_boolean(record.get("met"))
     if not number or is_met is None:
         raise Unreadable(f"not a verdict: {str(verdict)[:80]}")
-    return int(number[1]), is_met
+    return int(number[1] or number[2]), is_met
 
 
 def _read_boolean(value: object) -> bool | None:
     """Read a boolean, even if a model wrote it as a word or as 0 or 1; None for anything else."""
-    return value if isinstance(value, bool) else _WORDS.get(_as_word(value).casefold())
+    return value if isinstance(value, bool) else _WORDS.get(_as_word(value).casefold().strip(" .!*_`'\""))
 
 
 def _as_word(value: object) -> str:
@@ -120,18 +124,24 @@ def _as_word(value: object) -> str:
 
 
 def _read_object(text: str) -> dict[str, Any]:
-    """Find the last whole JSON object, alone or between sentences. Raises Unreadable."""
+    """Find the JSON object, alone or between sentences. Raises Unreadable.
+
+    Of several whole ones the last counts, unless it has other keys than the longest, as a remark after it may have.
+    """
     doubled = _LONE_BACKSLASH.sub(lambda match: match[0] if match[1] else r"\\", text)  # "\alpha" is no JSON
-    last, start = None, _OBJECT.search(doubled)
+    found: list[tuple[int, dict[str, Any]]] = []
+    start = _OBJECT.search(doubled)
     while start:
         try:
-            last, end = json.JSONDecoder(strict=False).raw_decode(doubled, start.start())
+            value, end = json.JSONDecoder(strict=False).raw_decode(doubled, start.start())
         except (ValueError, RecursionError):
             break  # what stands inside a broken object is only a part of it
+        found.append((end - start.start(), value))
         start = _OBJECT.search(doubled, end)
-    if not isinstance(last, dict):
+    if not found:
         raise Unreadable("no JSON object in the reply" if text.strip() else "the reply is empty")
-    return last
+    _, longest = max(found, key=itemgetter(0))
+    return next(v for _, v in reversed(found) if len(v.keys() & longest.keys()) * 2 >= len(longest))
 
 
 def _load(name: str) -> ModuleType:
