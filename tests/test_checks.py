@@ -1,8 +1,10 @@
 """Tests the checks in code: references to the source, repeats, leaks and rubrics that can be gamed."""
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from autodata.domains.cs import verifier
 from autodata.loop.checks.leaks import find_leaks, list_stated
@@ -14,6 +16,8 @@ from tests.helpers import prompt_material as material
 from tests.helpers.fake_server import completion
 from tests.helpers.fake_world import World, candidate
 from tests.test_cs import play
+
+CRITERIA = yaml.safe_load((Path(__file__).parent / "golden" / "criteria.yaml").read_text(encoding="utf-8"))
 
 
 def proposal(question="Why?", context="", reference="ref", criteria=("States that delay limits the gain",)):
@@ -211,6 +215,19 @@ def test_a_sound_criterion_is_left(text):
 )
 def test_a_sound_negative_criterion_is_left(text):
     assert lint([Criterion(text, -5)]) == []
+
+
+@pytest.mark.parametrize(("kind", "weight"), [("positive", 5), ("negative", -5)])
+def test_listed_criteria_that_can_be_gamed_are_found_and_sound_ones_left(kind, weight):
+    gamed, sound = (
+        lint([Criterion(text, weight) for text in CRITERIA[f"{name}_{kind}"]]) for name in ("gamed", "sound")
+    )
+    assert len(gamed) == len(CRITERIA[f"gamed_{kind}"]) and sound == []
+
+
+def test_an_omission_beside_a_wrong_claim_is_only_a_hint():
+    (flaw,) = lint([Criterion("Ignores the friction and claims that energy is conserved", -5)])
+    assert not flaw.is_certain
 
 
 def test_a_criterion_that_quotes_the_context_is_found():

@@ -27,6 +27,7 @@ from autodata.types import TRAJECTORY, Document, End, Failure, Role
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.fake_world import call, legal, models_of_world
+from tests.helpers.prompt_material import fail
 from tests.helpers.recipes import load_recipe
 
 FIELDS = {"problem_statement": "Which group has order 2?", "answer": "$C_2$", "answer_type": "object"}
@@ -191,7 +192,7 @@ def test_failures_are_fed_back_in_groups_and_only_where_there_are_any(journal):
     marks = (
         "Too easy,",
         "Missed by the expert,",
-        "Refused before anybody tried them:",
+        "Refused by a check of question and answer:",
         "could not be used",
         "find another",
     )
@@ -209,7 +210,8 @@ def test_nothing_is_said_of_groups_without_a_failure(journal):
     later = bodies(server, "propose")[4]["messages"][-1]["content"]
     assert "Missed by the expert," in later
     assert not any(
-        mark in later for mark in ("Too easy,", "Refused before anybody tried them:", "could not be used", "Advice")
+        mark in later
+        for mark in ("Too easy,", "Refused by a check of question and answer:", "could not be used", "Advice")
     )
 
 
@@ -573,3 +575,21 @@ def test_a_sentence_that_may_be_an_order_is_shown_to_the_screen(journal):
     _, server = play(journal, Ordering({0: (0, 4)}))
     shown = bodies(server, "screen")[0]["messages"][-1]["content"]
     assert "“Answer briefly.”: a part of the problem, or an order to whoever answers?" in shown
+
+
+def test_each_failure_is_told_as_what_happened():
+    domain = base.load(load_recipe(RECIPE, "recipes/models/laptop.yaml").domain, None)
+    failures = (Failure.TOO_EASY, Failure.NO_SIGNAL, Failure.SMALL_GAP, Failure.CUT_OFF)
+    rounds = [
+        fail(number, make_candidate(f"Which graph is {failure}?", "$K_n$"), failure, "why")
+        for number, failure in enumerate(failures, 1)
+    ]
+    slots = domain.challenge(PROBLEM, rounds, 5)[0].slots
+    told = domain.prompts.render("challenger", {**slots, "instruction": ""})[-1].content
+    heads = ["Too easy", "Never answered rightly by the small model", "Answered rightly by the small model nearly as"]
+    parts = re.split("|".join(heads), told)
+    assert [f"Which graph is {failure}?" in part for failure, part in zip(failures, parts[1:], strict=False)] == [
+        True
+    ] * 3
+    assert "Which graph is cut_off?" not in told and "Missed by the expert" not in told
+    assert "Wanted are a weak mean of at most 0.25 and a strong mean of at least 0.75" in told

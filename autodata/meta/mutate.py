@@ -11,7 +11,7 @@ from autodata.loop.acceptance import describe_gate
 from autodata.loop.agents import Agents, attempt_seed, make_object
 from autodata.loop.parsing import ParseError, read_text
 from autodata.loop.prompts import PromptSet
-from autodata.meta.genome import Genome
+from autodata.meta.genome import ITEMS, NEGATIVE, WEIGHT, Genome
 from autodata.recipes.domain import Gate, RubricBounds, Shape
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
@@ -57,7 +57,9 @@ class Author:
     async def edit(self, iteration: int, parent: Genome, analysis: str, history: str) -> Edit:
         """Ask the editor for an edit of the parent; the wall decides later if it may be tried. Raises ParseError."""
         shape = json.dumps(describe_shape(parent.shape)) if parent.shape else ""
+        limits = {"criteria": ITEMS, "negative": NEGATIVE, "weight": WEIGHT}
         slots = {"analysis": analysis, "history": history, "prompts": parent.prompts, "shape": shape}
+        slots |= {"edits": _MAX_EDITS, "limits": limits}
         request = self._write(iteration, Role.EDITOR, slots, edit_schema(parent))
         return await self._agents.ask_until_read(request, lambda record: read_edit(record, parent), self._asks)
 
@@ -145,5 +147,5 @@ def _read_shape(value: object, current: Shape | None) -> Shape | None:
         raise ParseError("`shape` has a bound that is not two integers")
     if type(weight) is not int:
         raise ParseError("`shape` has a weight that is no integer")
-    items, positive = ([least, most + _MORE_TOLERATED] for least, most in pairs[:2])
+    items, positive = ([least, min(most + _MORE_TOLERATED, ITEMS[1])] for least, most in pairs[:2])
     return Shape(RubricBounds(*pairs), RubricBounds(items, positive, pairs[2]), weight)

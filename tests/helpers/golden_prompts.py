@@ -164,10 +164,11 @@ def find_templates() -> dict[str, Path]:
 
 
 def main() -> None:
+    prompts = render_all()
     for old in GOLDEN.glob("*.txt"):
         old.unlink()
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for name, text in render_all().items():
+    for name, text in prompts.items():
         (GOLDEN / name).write_text(text, encoding="utf-8")
 
 

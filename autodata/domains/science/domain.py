@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autodata.domains.science import compare, equivalence
+from autodata.loop import acceptance, rubric
 from autodata.loop import domain as base
-from autodata.loop import rubric
 from autodata.loop.agents import attempt_seed, make_object, make_text
 from autodata.loop.checks.addressing import SPEAKS_OF_SOLVERS, list_hints, speaks_of_solvers
 from autodata.loop.directing.diagnosis import diagnose_last
@@ -34,7 +34,13 @@ MAX_QUESTION, MAX_ANSWER, MAX_DERIVATION, MAX_REASON = 3_000, 400, 4_000, 1_500
 SHOWN_FAILURES = 6  # per group, the latest ones
 SHOWN_ANSWERS = 2  # wrong final answers of the strong solver, to see why it failed
 GROUNDING = "grounding"
-_GROUPS = {Failure.LOW_QUALITY: "screened_out", Failure.TOO_EASY: "too_easy"}
+_GROUPS = {
+    Failure.TOO_EASY: "too_easy",
+    Failure.NO_SIGNAL: "no_signal",
+    Failure.TOO_HARD: "too_hard",
+    Failure.SMALL_GAP: "small_gap",
+    Failure.LOW_QUALITY: "screened_out",
+}
 # The derivation is written between question and answer, so that it can shape the answer; nobody else is shown it.
 SCHEMA = make_object(
     {"question": make_text(MAX_QUESTION), "derivation": make_text(MAX_DERIVATION), "answer": make_text(MAX_ANSWER)}
@@ -62,7 +68,12 @@ class Domain(base.Domain):
     def challenge(self, document: Document, rounds: Sequence[Round], number: int) -> list[base.Challenge]:
         count = self.config.challengers
         first = (number - 1) // count * count  # each batch begins where the last one ended
-        shown = {"document": document.text, **group_failures(rounds)}
+        shown = {
+            "document": document.text,
+            "gate": acceptance.describe_gate(self.config.presets[self.config.preset]),
+            "attempts": (self.config.weak_attempts, self.config.strong_attempts),
+            **group_failures(rounds),
+        }
         angles = [ANGLES[(first + i) % len(ANGLES)] for i in range(count)]
         return [base.Challenge({**shown, "angle": angle}, SCHEMA) for angle in angles]
 
@@ -170,11 +181,11 @@ def find_faults(document: Document, candidate: Candidate) -> list[str]:
 
 def group_failures(rounds: Sequence[Round]) -> dict[str, list[object]]:
     """Group earlier questions by how they failed, and diagnose the last one that was measured."""
-    groups: dict[str, list[object]] = {"too_easy": [], "too_hard": [], "screened_out": []}
+    groups: dict[str, list[object]] = {name: [] for name in _GROUPS.values()}
     for round in rounds:
-        # A round that ran out of its token budget says nothing about how hard its question is.
-        if round.candidate and round.verdict.failure is not Failure.CUT_OFF:
-            groups[_GROUPS.get(round.verdict.failure, "too_hard")].append(
+        # A round that ran out of its token budget says nothing about how hard its question is, so it is in no group.
+        if round.candidate and round.verdict.failure in _GROUPS:
+            groups[_GROUPS[round.verdict.failure]].append(
                 {
                     "question": round.candidate.question,
                     "answer": round.candidate.reference_answer,

@@ -16,27 +16,35 @@ _LEADING = r"(?:(?:the |an? )?(?:answer|response|reply|solution|it)\s+)?(?:\w+ly
 _OMISSION = re.compile(
     rf"^{_LEADING}(?:does not|doesn't|did not|do not|fails? to|failed to|omits?|omitted|neglects?|misses|lacks?"
     rf"|overlooks?|leaves out"
-    r"|forgets?|ignores? (?:that|the (?:need|fact|role))|never (?:mentions?|states?|says?|names?|explains?)"
+    r"|forgets?|ignores?|disregards?"
+    r"|(?:never|hardly|barely) (?:mentions?|states?|says?|names?|explains?|considers?|discuss(?:es)?|addresses|gives?)"
     r"|makes no (?:mention|reference)|(?:without|not|never) (?:mentioning|stating|naming|saying|explaining|discussing"
     r"|giving|addressing)"
     r"|(?:gives?|offers?|provides?|states?|names?|includes?|contains?) (?:no|neither)"
     r"|leaves? [^.]{1,60} (?:unmentioned|unexplained|unstated|unaddressed|undiscussed|unnamed|unjustified|out)"
     r"|skips|is silent (?:on|about)|says (?:nothing|little|too little) (?:about|on|of)"
-    r"|omitting|failing to|lacking|neglecting|ignoring the (?:need|fact|role)|skipping)\b"
+    r"|omitting|failing to|lacking|neglecting|ignoring|skipping|failure to|omission of|neglect of)\b"
+    r"|^(?:is |too )?(?:vague|short|brief|superficial|shallow|incomplete|insufficient)"
+    r"(?: (?:explanation|discussion|treatment|account|answer|analysis|reasoning)\b|\.?$)"
     r"|^(?:no|lack of|absence of|missing) (?:(?:any|a|the) )?(?:mention|explanation|discussion|reference"
     r"|reasoning|justification)",
     re.IGNORECASE,
 )
+_AND_CLAIMS = re.compile(r"\b(?:and|so) (?:\w+ly )?(?:claims?|states?|says?|concludes?|asserts?|assumes?|treats?)\b")
 _UNNAMED = re.compile(
     rf"^{_LEADING}(?:gives?|states?|provides?|reaches|arrives at|identif(?:y|ies)|finds?|reports?|names?|predicts?"
     rf"|has|computes?) "
-    r"(?:the )?(?:right|correct|expected|proper|true|accurate|desired|appropriate) "
+    r"(?:the )?(?:right|correct|expected|proper|true|accurate|desired|appropriate|relevant|applicable) "
     r"(?:\w+ )?(?:value|number|answer|result|conclusion|outcome|cause|reason|solution|trend|direction|explanation"
     r"|policy|choice"
-    r"|method|prediction|order|ranking)s?\.?$"
+    r"|method|prediction|order|ranking|statute|rule|law|doctrine|precedent)s?\.?$"
     rf"|^{_LEADING}(?:answers?|solves?|addresses|resolves|completes|handles) (?:the |this )?(?:question|problem|task"
     r"|case|prompt)(?: (?:correctly|well|fully|completely|accurately|properly|right|directly))?\.?$"
-    rf"|^{_LEADING}(?:is|are) (?:correct|right|accurate|complete|sound|good|clear|thorough)\.?$",
+    rf"|^{_LEADING}(?:is|are) (?:correct|right|accurate|complete|sound|good|clear|thorough)\.?$"
+    # The grader has neither reference nor source.
+    rf"|^{_LEADING}(?:match(?:es)?|agrees? with|is (?:consistent|in line) with|equals?"
+    r"|reach(?:es)?|reproduces?)\b.{0,40}"
+    r"\b(?:(?:reference|expected|gold|model|ideal) (?:answer|solution|response)|the (?:paper|authors?))\b",
     re.IGNORECASE,
 )
 _FORM = re.compile(
@@ -44,13 +52,16 @@ _FORM = re.compile(
     r"|concise(?:ly)?"
     r"|bullet (?:points?|list)|headings?|markdown|grammar|spelling|tone|professional (?:tone|language)|at least \d+ "
     r"(?:words|sentences"
-    r"|paragraphs)|(?:word|sentence|paragraph) count|easy to (?:read|follow)|readab(?:le|ility)|uses? (?:an? "
-    r")?(?:table|list)s? to)\b",
+    r"|paragraphs)|(?:word|sentence|paragraph) count|easy to (?:read|follow)"
+    r"|(?:at most|fewer than|under|within) \d+ (?:words|sentences|paragraphs)"
+    r"|(?:writes?|written|presents?\b.*|explains?|argues?) (?:clearly|step by step|fluently)|readab(?:le|ility)"
+    r"|uses? (?:an? )?(?:table|list)s? to)\b",
     re.IGNORECASE,
 )
 _VERB = (
     r"(?:discuss|mention|address|consider|explain|describe|explore|cover|analy[sz]e|acknowledge|identif(?:y|ie)"
     r"|recogni[sz]e|note|state"
+    r"|advise|recommend|warn|suggest|infer|deduce|calculate|determine|find|assert|attribute|reason"
     r"|understand|touche? on|touch|demonstrate|show|name|argue|conclude|predict|propose|reject|relate|derive|compute"
     r"|claim|say"
     r"|point|justif(?:y|ie)|distinguishe?|compare|outline|evaluate|assesse?|examine|highlight|clarif(?:y|ie))s?"
@@ -58,8 +69,15 @@ _VERB = (
 _TOPIC = re.compile(
     rf"^{_LEADING}(?:discuss(?:es)?|mentions?|address(?:es)?|considers?|explains?|describes?|explores?|covers?"
     rf"|analy[sz]es?"
-    r"|acknowledges?|touch(?:es)? (?:on|upon)|demonstrates?(?: an?)? understanding of|shows?(?: an?)? understanding "
-    r"of|understands?"
+    r"|acknowledges?|touch(?:es)? (?:on|upon)|understands?|refers? to|(?:talks?|speaks?) (?:about|of)"
+    r"|comments? on|deals? with"
+    r"|(?:(?:demonstrates?|shows?|displays?|has|offers?|gives?|provides?|includes?) (?:an? )?(?:\w+ ){0,2})?"
+    r"(?:understanding|awareness|knowledge|insight|appreciation|grasp|discussion|explanation|description"
+    r"|analysis|account|overview|treatment)s? (?:of|into|on|about)"
+    r"|(?:demonstrates?|shows?|provides?|gives?|offers?|uses?|cites?) (?:an? )?"
+    r"(?:thorough|deep|good|strong|clear|careful|detailed|relevant|appropriate|correct|sound|proper|suitable"
+    r"|sufficient) (?:reasoning|analysis|understanding|examples?|evidence|terminology|terms|authorit(?:y|ies)|sources?"
+    r"|arguments?|explanations?|justifications?|support|advice)"
     r"|reflects on|outlines?|examines?|highlights?|evaluates?)\b(?P<rest>[^.]*)",
     re.IGNORECASE,
 )
@@ -82,6 +100,7 @@ _COMPOUND = re.compile(
     rf"^{_LEADING}{_VERB}\b.+,? (?:and(?: also| then| further| thus)?|as well as) (?:correctly |also )?(?:{_VERB}\b"
     rf"|that\b)"
     rf"|^{_LEADING}{_VERB} that\b.+(?:, and|; and|;|, as well as) (?:that\b|{_VERB}\b)"
+    r"|\(a\).+\(b\)|\(i\).+\(ii\)|; (?:also|and|moreover|in addition)\b|, plus\b"
     r"|\b(?:and/or|(?:at least |any )?(?:one|two|three|some|several|any) of the (?:following|above|below)|one or more "
     r"of)\b"
     r"|\b(?:both|either)\b.+\b(?:and|or)\b.+\b(?:and|or|as well as)\b",
@@ -117,7 +136,9 @@ def find_faults(rubric: Sequence[Criterion], flaws: Sequence[Flaw]) -> list[str]
 def _find(criterion: Criterion, context: set[tuple[str, ...]]) -> Iterator[Flaw]:
     text = criterion.text.strip()
     if criterion.weight < 0 and _OMISSION.search(text):
-        yield Flaw(criterion, "names what an answer leaves out; a negative criterion names a wrong claim", True)
+        is_claim = _AND_CLAIMS.search(text) is not None  # "Ignores the friction and claims that …"
+        problem = "names what an answer leaves out; a negative criterion names a wrong claim"
+        yield Flaw(criterion, problem + (" alone" if is_claim else ""), not is_claim)
     if criterion.weight > 0 and not context.isdisjoint(_list_runs(text)):
         yield Flaw(criterion, "stands in the context, so an answer can copy it", True)
     if _UNNAMED.search(text):

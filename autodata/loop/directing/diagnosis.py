@@ -15,6 +15,7 @@ MOST = 0.5  # a larger share of a solver's judged attempts is "most"
 SHOWN_CRITERIA = 8  # per list, the heaviest first
 SHOWN_CHARS = 300  # per criterion
 EXCERPT_CHARS = 700  # per answer: its beginning and its end
+_LEGEND = "weight, then how many answers of each solver met it"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,12 @@ class Diagnosis:
 
     def __str__(self) -> str:
         lists = {
-            "Criteria that most weak answers met. They hardly tell weak answers from strong ones:": self.given_away,
-            "Criteria that most strong answers missed. They are unclear, wrong, or cannot be known from what is "
-            "shown:": self.missed,
-            "Mistakes that most strong answers made, as the judge reads them. They may be no mistakes:": (
-                self.strong_mistakes
-            ),
+            "Criteria that most weak answers met. They hardly tell weak answers from strong ones "
+            f"({_LEGEND}):": self.given_away,
+            "Criteria that most strong answers missed. They are unclear, wrong, or cannot be known from what is shown "
+            f"({_LEGEND}):": self.missed,
+            "Mistakes that most strong answers made, as the judge reads them. They may be no mistakes "
+            f"({_LEGEND}):": self.strong_mistakes,
         }
         listed = {head: seal("\n".join(map(str, found)), "criteria") for head, found in lists.items() if found}
         parts = [f"{head}\n{sealed}" for head, sealed in listed.items()]
