@@ -592,4 +592,4 @@ def test_each_failure_is_told_as_what_happened():
         True
     ] * 3
     assert "Which graph is cut_off?" not in told and "Missed by the expert" not in told
-    assert "Wanted are a weak mean of at most 0.25 and a strong mean of at least 0.75" in told
+    assert "Wanted: a weak mean of at most 0.25 and a strong mean of at least 0.75" in told
