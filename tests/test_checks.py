@@ -236,6 +236,15 @@ def test_a_criterion_that_quotes_the_context_is_found():
     assert lint([Criterion(text, 5)], "Replicas answer the leader.") == []
 
 
+def test_a_claim_beside_words_of_the_set_up_is_only_a_hint():
+    shown = "A flush of the cache must finish before the next one of them begins. What follows for reads?"
+    quoted = "a flush of the cache must finish before the next one of them begins"
+    claim = f"Concludes that reads wait for two turns of the disk whenever writes come in bursts, because {quoted}"
+    found = [lint([Criterion(text, 5)], shown)[0] for text in (f"States that {quoted}", claim)]
+    assert [flaw.is_certain for flaw in found] == [True, False]
+    assert lint([Criterion(f"Claims that {quoted}", -5)], shown) == []
+
+
 def test_a_certain_flaw_refuses_and_a_doubtful_one_only_where_it_concerns_much_of_the_rubric():
     topic, omission = Criterion("Explains the role of the cache", 3), Criterion("Does not mention wear", -1)
     for others, is_refused in ((6, False), (5, True)):

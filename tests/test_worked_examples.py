@@ -88,7 +88,7 @@ def test_the_challenger_of_papers_is_told_what_code_refuses():
         "neither of them refers to the paper",
         "or says who answers",
         "at least 200 characters",
-        "repeats ten words in a row from the context",
+        "repeats ten words in a row from context or question",
         "No two criteria ask for the same claim",
     ):
         assert rule in told

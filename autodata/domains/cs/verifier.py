@@ -47,14 +47,14 @@ def find_faults(candidate: Candidate, context_chars: int = 0, source_words: Sequ
         f"“{source}” refers to the source, which nobody who answers has": bool(source),
     }
     faults = [fault for fault, is_found in checks.items() if is_found]
-    flaws = find_rubric_faults(candidate.rubric, lint(candidate.rubric, candidate.context))
+    flaws = find_rubric_faults(candidate.rubric, lint(candidate.rubric, shown))
     return [*faults, *find_leaks(candidate)[0], *flaws]
 
 
 def find_hints(candidate: Candidate) -> list[str]:
     """List what code noticed and cannot decide; the verifier is asked to look at it."""
-    hints = list_hints(f"{candidate.context}\n{candidate.question}")
-    return [*hints, *find_leaks(candidate)[1], *map(str, lint(candidate.rubric, candidate.context))]
+    shown = f"{candidate.context}\n{candidate.question}"
+    return [*list_hints(shown), *find_leaks(candidate)[1], *map(str, lint(candidate.rubric, shown))]
 
 
 def read_quality(record: Mapping[str, object], candidate: Candidate) -> Quality:

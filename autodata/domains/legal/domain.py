@@ -80,7 +80,7 @@ class Domain(base.Domain):
     async def check_quality(self, document: Document, candidate: Candidate, attempt: int = 0) -> Quality:
         """Check only what code can tell. The loop-judge says how good the candidate is, once it is measured."""
         faults = rubric.find_faults(candidate.rubric, self.shape)
-        faults += lint.find_faults(candidate.rubric, lint.lint(candidate.rubric))
+        faults += lint.find_faults(candidate.rubric, lint.lint(candidate.rubric, candidate.question))
         if speaks_of_solvers(candidate.question):
             faults.append(SPEAKS_OF_SOLVERS)
         return Quality(not faults, "; ".join(faults), candidate.hash, {"checked_by": "code"})
@@ -114,7 +114,7 @@ class Domain(base.Domain):
 
     async def _ask_loop_judge(self, candidate: Candidate, measured: Packet, number: int) -> dict[str, object]:
         slots = {"question": candidate.question, "targets": candidate.labels["target_capabilities"]} | measured.slots()
-        slots["doubts"] = [*list_hints(candidate.question), *map(str, lint.lint(candidate.rubric))]
+        slots["doubts"] = [*list_hints(candidate.question), *map(str, lint.lint(candidate.rubric, candidate.question))]
         seed = attempt_seed(self.seed, candidate.hash, number, Role.QUALITY_VERIFIER, 0)
         messages = self.prompts.render("loop_judge", slots)
         request = Request(Role.QUALITY_VERIFIER, messages, seed, schema=loop_judge.SCHEMA)

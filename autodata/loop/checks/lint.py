@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from autodata.types import Criterion
 
 MUCH = 1 / 3  # share of the positive points; if more is doubtful, the rubric is refused
-_QUOTED_WORDS = 10  # in a row, that a positive criterion may not have in common with the context
+_QUOTED_WORDS = 10  # in a row, that a positive criterion has in common with what a solver is shown
+_QUOTED = 0.6  # share of a criterion's words in such passages, from which an answer meets it by copying them
 _LEADING = r"(?:(?:the |an? )?(?:answer|response|reply|solution|it)\s+)?(?:\w+ly\s+)?"
 _OMISSION = re.compile(
     rf"^{_LEADING}(?:does not|doesn't|did not|do not|fails? to|failed to|omits?|omitted|neglects?|misses|lacks?"
@@ -120,9 +121,9 @@ class Flaw:
         return f"“{self.criterion.text[:160]}” {self.problem}"
 
 
-def lint(rubric: Sequence[Criterion], context: str = "") -> list[Flaw]:
-    """List the flaws of a rubric, at most one per criterion. `context` is what an answer can copy from."""
-    runs = set(_list_runs(context))
+def lint(rubric: Sequence[Criterion], shown: str = "") -> list[Flaw]:
+    """List the flaws of a rubric, at most one per criterion. `shown` is what an answer can copy from."""
+    runs = set(_list_runs(shown))
     return [flaw for criterion in rubric if (flaw := next(_find(criterion, runs), None))]
 
 
@@ -133,14 +134,19 @@ def find_faults(rubric: Sequence[Criterion], flaws: Sequence[Flaw]) -> list[str]
     return [str(flaw) for flaw in flaws] if any(f.is_certain for f in flaws) or doubtful > MUCH * points else []
 
 
-def _find(criterion: Criterion, context: set[tuple[str, ...]]) -> Iterator[Flaw]:
+def _find(criterion: Criterion, shown: set[tuple[str, ...]]) -> Iterator[Flaw]:
     text = criterion.text.strip()
     if criterion.weight < 0 and _OMISSION.search(text):
         is_claim = _AND_CLAIMS.search(text) is not None  # "Ignores the friction and claims that …"
         problem = "names what an answer leaves out; a negative criterion names a wrong claim"
         yield Flaw(criterion, problem + (" alone" if is_claim else ""), not is_claim)
-    if criterion.weight > 0 and not context.isdisjoint(_list_runs(text)):
-        yield Flaw(criterion, "stands in the context, so an answer can copy it", True)
+    if criterion.weight > 0 and (quoted := _share_quoted(text, shown)):
+        if quoted >= _QUOTED:
+            yield Flaw(criterion, "stands in what the solvers are shown, so an answer can copy it", True)
+        else:  # a claim beside words of the set-up
+            yield Flaw(
+                criterion, "has ten words in a row that the solvers are shown; an answer could copy them", False
+            )
     if _UNNAMED.search(text):
         yield Flaw(criterion, "does not say what is right, and the grader does not know it", True)
     if _FORM.search(text):
@@ -150,6 +156,16 @@ def _find(criterion: Criterion, context: set[tuple[str, ...]]) -> Iterator[Flaw]
         yield Flaw(criterion, "names a topic; it should say which claim about it an answer must make", False)
     if _COMPOUND.search(text):
         yield Flaw(criterion, "joins several claims; half an answer could count as the whole", False)
+
+
+def _share_quoted(text: str, shown: set[tuple[str, ...]]) -> float:
+    """Compute the share of a text's words that stand in passages of what is shown."""
+    runs = list(_list_runs(text))
+    quoted = [False] * (len(runs) + _QUOTED_WORDS - 1)
+    for start, run in enumerate(runs):
+        if run in shown:
+            quoted[start : start + _QUOTED_WORDS] = [True] * _QUOTED_WORDS
+    return sum(quoted) / len(quoted)
 
 
 def _list_runs(text: str) -> Iterator[tuple[str, ...]]:
