@@ -73,7 +73,10 @@ LIKELY = (
     rf"\bthis (?:problem|task|item) is (?:\w{{1,10}} )?(?:meant|designed|intended|written|reserved|made)"
     rf" [^.?!]*\b{_WHO}\b",
     rf"\b(?:tell|instruct|order|remind|urge|warn|ask|let) (?:all |any |the )?{_WHO}\b[^.?!]{{0,30}}"
-    r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent)\b",
+    r"\b(?:fail|underperform|guess|skip|give up|do badly|answer wrong(?:ly)?|stay silent|leave)\b",
+    rf"\b{_WHO} (?:need|should|must|do|are|shall)(?: not|n't) (?:have to |required to |expected to )?"
+    r"(?:answer|respond|reply|attempt|try)\b",
+    rf"\b{_WHO}\b[^.?!]{{0,20}}\b(?:get|earn|receive)s? (?:full|extra|partial|no) (?:marks|credit|points)\b",
     # acting and failing
     rf"{_ORDER}(?:pretend|role-?play|play (?:dumb|stupid|the fool)|feign|act (?:dumb|stupid|confused|clueless))\b",
     r"\b(?:pretend|act as (?:if|though)|answer as (?:if|though)|respond as (?:if|though)) (?:that )?you\b",
