@@ -202,6 +202,17 @@ READABLE = {
     "with a number": reply("functions.propose:0", json.dumps(ARGUMENTS)),
     "as a call in text": reply(content=f"I think so.\npropose({json.dumps(ARGUMENTS)})"),
     "as a call of Python": reply(content="functions.propose(diagnosis='d', instruction=\"i\")"),
+    "in tags": reply(
+        content="So:\n<tool_call>\n<function=propose>\n<parameter=diagnosis>\nd\n</parameter>\n"
+        "<parameter=instruction>\ni\n</parameter>\n</function>\n</tool_call>"
+    ),
+    "in tags for keys and values": reply(
+        content="<tool_call>propose\n<arg_key>diagnosis</arg_key>\n<arg_value>d</arg_value>\n"
+        "<arg_key>instruction</arg_key>\n<arg_value>i</arg_value>\n</tool_call>"
+    ),
+    "JSON in tags": reply(content=f"<tool_call>\n{CALL}\n</tool_call>"),
+    "as a list of Python's calls": reply(content="[propose(diagnosis='d', instruction='i')]"),
+    "in curly quotes": reply(content=re.sub('"([^"]*)"', "“\\1”", CALL)),
     "by its name": reply(content=json.dumps({"propose": ARGUMENTS})),
     "arguments alone": reply(content=json.dumps(ARGUMENTS)),
 }  # fmt: skip
@@ -222,12 +233,14 @@ def test_a_call_is_read_in_the_forms_in_which_models_write_it(written):
         'functions.give_up:0<|tool_call_argument_begin|>{"diagnosis":"hopeless"}',
         'give_up(diagnosis="hopeless")',
         '{"give_up": {"diagnosis": "hopeless"}}',
+        '{"name": "Give up", "arguments": {"diagnosis": "hopeless"}}',
+        "<tool_call><function=give_up><parameter=diagnosis>hopeless</parameter></function></tool_call>",
     ],
 )
 def test_a_move_that_is_named_before_its_arguments_is_no_other_move(content):
     found = read_call(reply(content=content), ("propose", "give_up"))
     assert (found.name, found.texts["diagnosis"]) == ("give_up", "hopeless")
-    with pytest.raises(IllegalMove, match="give_up is not legal now"):
+    with pytest.raises(IllegalMove, match="[Gg]ive[_ ]up is not legal now"):
         read_call(reply(content=content), ("propose",))
 
 
@@ -236,6 +249,7 @@ def test_a_move_that_is_named_before_its_arguments_is_no_other_move(content):
     [
         f"I will not call give_up() yet.\n{CALL}",
         json.dumps({"name": "propose", "arguments": {**ARGUMENTS, "diagnosis": "d"}, "note": "or give_up({})"}),
+        json.dumps({"name": "propose", "arguments": {**ARGUMENTS, "diagnosis": "<function=give_up>"}}),
     ],
 )
 def test_a_move_that_is_only_spoken_of_is_none(content):
@@ -243,7 +257,8 @@ def test_a_move_that_is_only_spoken_of_is_none(content):
 
 
 def test_a_section_is_named_in_brackets():
-    assert read_call(reply(content="read(section=3)"), ("propose", "read")).section == 3
+    for written in (reply(content="read(section=3)"), reply(content="read(3)"), reply("read", "3")):
+        assert read_call(written, ("propose", "read")).section == 3
     assert read_call(reply(content='What I read: {"diagnosis": "d"}'), ("propose", "read")).name == "propose"
 
 

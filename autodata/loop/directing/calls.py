@@ -24,7 +24,12 @@ _NUMBER = re.compile(r":[0-9]+$")  # Kimi counts its calls: functions.propose:0
 # A move that stands before its arguments: give_up({…}), functions.give_up:0<…>{…}, read(section=3).
 _WRITTEN = re.compile(
     r"\b(?P<name>propose|read|give_up)(?::[0-9]+)?(?:\s*<[^<>\s]{1,40}>\s*|\s*\(\s*|(?<!read)\s*:?\s*)(?P<object>\{)"
-    r"|\b(?P<call>propose|read|give_up)\((?P<pairs>[^{}]{0,4000})\)[\s`;.]*$"
+    r"|\b(?P<call>propose|read|give_up)\((?P<pairs>[^{}]{0,4000})\)[\s`;.\]]*$"
+)
+# A move in tags, as Qwen and GLM write it: <function=propose><parameter=…>…, <tool_call>propose<arg_key>….
+_TAGGED = re.compile(r"<(?:function=|tool_call>\s*)(?P<name>[A-Za-z_.]{1,40})(?![\w\s]*[({])(?P<body>.*)", re.DOTALL)
+_TAGGED_PAIR = re.compile(
+    r"<(?:parameter=|arg_key>)\s*(\w{1,40})\s*(?:>|</arg_key>\s*<arg_value>)(.*?)</(?:parameter|arg_value)>", re.DOTALL
 )
 _PAIR = re.compile(r"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([0-9]+))")
 _LIKENESS = 0.75  # "instructions" is read as "instruction", "rubric" as nothing
@@ -55,7 +60,7 @@ def offer(legal: Sequence[str]) -> tuple[dict[str, object], ...]:
 def read_call(reply: Reply, legal: Sequence[str]) -> Call:
     """Read which move a reply makes, as a function call or as JSON in the text. Raises IllegalMove."""
     name, arguments = (reply.tool, reply.arguments) if reply.tool else _find_in_text(reply.content, legal)
-    move = _NUMBER.sub("", _PREFIX.sub("", name.strip().casefold()).strip("`'\"() "))
+    move = re.sub(r"[\s-]+", "_", _NUMBER.sub("", _PREFIX.sub("", name.strip().casefold()).strip("`'\"() ")))
     if move not in legal:
         raise IllegalMove(f"{shorten(name)} is not legal now; legal: {', '.join(legal)}")
     given = _read_arguments(move, arguments)
@@ -67,8 +72,11 @@ def read_call(reply: Reply, legal: Sequence[str]) -> Call:
 
 def _find_in_text(content: str, legal: Sequence[str]) -> tuple[str, str]:
     """Find a move that a model without function calls wrote as JSON: {"name": …, "arguments": {…}}."""
+    tagged = _TAGGED.search(content)
+    if tagged and "{" not in content[: tagged.start()]:  # inside an object such words are only words
+        return tagged["name"], json.dumps({key: text.strip() for key, text in _TAGGED_PAIR.findall(tagged["body"])})
     written = _WRITTEN.search(content)
-    if written and "{" not in content[: written.start()]:  # inside an object such words are only words
+    if written and "{" not in content[: written.start()]:
         return _read_written(written)
     try:
         record = _read_generously(content)
@@ -99,12 +107,14 @@ def _read_written(written: re.Match[str]) -> tuple[str, str]:
     if written["object"]:
         return written["name"], written.string[written.start("object") :]
     pairs = {key: double or single or number for key, double, single, number in _PAIR.findall(written["pairs"])}
-    return written["call"], json.dumps(pairs)
+    return written["call"], json.dumps(pairs) if pairs else written["pairs"]
 
 
 def _read_arguments(move: str, arguments: str) -> dict[str, object]:
     if (arguments or "").strip() in ("", "null", "None", "{}"):
         return {}
+    if move == READ and re.fullmatch(r"\W{0,3}[0-9]{1,4}\W{0,3}", arguments.strip()):
+        return {"section": arguments}  # read(3)
     try:
         return _read_generously(arguments)
     except ParseError:
