@@ -16,12 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from autodata import command
 from autodata.recipes import budgets
-from autodata.recipes.corpora import DownloadRecipe, HubRecipe, IngestRecipe
-from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
-from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
-from autodata.recipes.generation import GenerateRecipe
-from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.reading.domain_folder import add_domain
+from autodata.recipes.reading.kinds import COMMANDS, SCHEMAS
 from autodata.recipes.reading.layers import (
     Layer,
     RecipeError,
@@ -32,40 +28,9 @@ from autodata.recipes.reading.layers import (
     require_here,
 )
 from autodata.recipes.shipped import find_shipped
-from autodata.recipes.training import GrpoRecipe
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
-# The schema of a recipe, by how the name of its file begins, or else the name of its folder.
-SCHEMAS = {
-    "download": DownloadRecipe,
-    "ingest": IngestRecipe,
-    "generate": GenerateRecipe,
-    "dataset": DatasetRecipe,
-    "grpo": GrpoRecipe,
-    "eval": EvalRecipe,
-    "prbench": EvalRecipe,
-    "judge_audit": JudgeAuditRecipe,
-    "question": QuestionTypesRecipe,
-    "table": TableRecipe,
-    "analysis": StudyRecipe,
-    "meta": MetaRecipe,
-    "hub": HubRecipe,
-}
-COMMANDS = {
-    DownloadRecipe: "python -m autodata.corpora.download",
-    HubRecipe: "python -m autodata.corpora.hub",
-    IngestRecipe: "python -m autodata.corpora.ingest",
-    GenerateRecipe: "python -m autodata.generate",
-    DatasetRecipe: "python -m autodata.dataset",
-    GrpoRecipe: "training/grpo.py",
-    EvalRecipe: "python -m autodata.eval.run",
-    JudgeAuditRecipe: "python -m autodata.judge_audit",
-    QuestionTypesRecipe: "python -m autodata.eval.question_types",
-    TableRecipe: "python -m autodata.eval.tables",
-    StudyRecipe: "python -m autodata.eval.study",
-    MetaRecipe: "python -m autodata.meta.optimize",
-}
 _ROOM = 80  # the least width of a table beside its places (chosen)
 
 

