@@ -34,7 +34,8 @@ from autodata.data.formats import Row, Task, make_task, write_messages, write_pa
 from autodata.loop.domain import load
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.reading.kinds import COMMANDS
-from autodata.run.folder import fresh_folder, require_finished
+from autodata.run.folder import require_finished
+from autodata.run.locks import fresh_folder
 from autodata.run.records import RunError, read_records, write_file
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
