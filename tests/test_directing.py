@@ -240,7 +240,7 @@ def test_a_call_is_read_in_the_forms_in_which_models_write_it(written):
 def test_a_move_that_is_named_before_its_arguments_is_no_other_move(content):
     found = read_call(reply(content=content), ("propose", "give_up"))
     assert (found.name, found.texts["diagnosis"]) == ("give_up", "hopeless")
-    with pytest.raises(IllegalMove, match="[Gg]ive[_ ]up is not legal now"):
+    with pytest.raises(IllegalMove, match=r"[Gg]ive[_ ]up is not legal now"):
         read_call(reply(content=content), ("propose",))
 
 

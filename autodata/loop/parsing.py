@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import json_repair
 
-from autodata.loop import latex
+from autodata.loop.checks import latex
 from autodata.types import Criterion
 
 MAX_CHARS = 20_000  # per field of a candidate
