@@ -12,7 +12,7 @@ from autodata.replay import play as module
 from autodata.replay.pack import PackError
 from autodata.replay.play import play
 from autodata.replay.unpack import unpack
-from autodata.run.records import RunError
+from autodata.run.records import RunError, digest
 from tests.helpers.packs import write_pack
 
 RUN = {"kind": "generate", "name": "a"}
@@ -93,6 +93,21 @@ def test_what_a_pack_must_not_hold(tmp_path, name, text, message):
         unpack(write_pack(tmp_path / "p.zip", {name: text}, **described), tmp_path / "in/again")
     assert not (tmp_path / "in").exists()
     assert not (tmp_path / "outside.txt").exists()
+
+
+@pytest.mark.parametrize("members", [{"a/manifest.json": COSTS.replace("1.0", "0.1")}, {}])
+def test_costs_that_were_altered_or_taken_away_are_found(tmp_path, members):
+    """No replay computes them again, and they stand in tables and in RUNS.md."""
+    described = {"steps": [RUN], "costs": {"a": digest(COSTS.encode())}}
+    with pytest.raises(PackError, match=r"a/manifest\.json says other costs than those"):
+        unpack(write_pack(tmp_path / "p.zip", members, **described), tmp_path / "again")
+    unpack(write_pack(tmp_path / "p.zip", {"a/manifest.json": COSTS}, **described), tmp_path / "again")
+
+
+def test_a_step_without_its_recipe_is_named(tmp_path):
+    pack = unpack(write_pack(tmp_path / "p.zip", steps=[RUN]), tmp_path / "again")
+    with pytest.raises(PackError, match=r"recipes/a\.yaml: the pack names a but lacks this recipe"):
+        list(play(pack, tmp_path / "again"))
 
 
 def test_what_a_pack_may_hold(tmp_path):

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
-import huggingface_hub
+import huggingface_hub.constants
+import huggingface_hub.hf_api
 import pytest
 import yaml
 
@@ -205,6 +207,44 @@ def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(hub, monkeypatch
 
 
 # ── what is refused ────────────────────────────────────────────────────────────────────────────
+
+
+LONG = "Z9y8X7w6V5u4T3s2R1q0Zz"
+
+
+@pytest.mark.parametrize(
+    ("text", "leak"),
+    [
+        ("github" + "_pat_" + LONG, "a key"),
+        ("xo" + f"xb-{LONG}", "a key"),
+        ("AK" + "IA0123456789ABCDEF", "a key"),
+        ("AK" + "IA0123456789ABCDEFG", ""),
+        ("AI" + "za" + "0123456789abcdefghijklmnopqrstuvwxy", "a key"),
+        ("-----BEGIN OPENSSH PRIVATE " + "KEY-----", "a private key"),
+        (f"Authorization: Bearer {LONG}", "a key in a header"),
+        ("the bearer of this letter", ""),
+        (f"https://host/v1?api-version=2&api_key={LONG}", "a key in a URL"),
+        (f"https://host/file?X-Amz-Signature={LONG}", "a key in a URL"),
+        (f"<a href='https://host/?a=1&amp;token={LONG}'>", "a key in a URL"),
+        ("https://host/?key=short&page=3", ""),
+        (f"https://host/?page={LONG}", ""),
+        ("a desk-with-many-drawers-and-a-lamp", ""),
+    ],
+)
+def test_what_has_the_shape_of_a_key_is_found_and_ordinary_words_are_not(tmp_path, text, leak):
+    (tmp_path / "a.log").write_text(f"so {text} it is")
+    assert find_leaks(tmp_path) == ([f"a.log: {leak}"] if leak else [])
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWD", "SIGNING_PASSPHRASE", "MY_CREDENTIALS", "GIT_PAT"])
+def test_a_secret_of_the_environment_is_found_as_json_and_urls_write_it(tmp_path, monkeypatch, name):
+    secret = 'pä"ss wo/rd&more'
+    monkeypatch.setenv(name, secret)
+    spellings = [secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret, safe=""),
+                 urlencode({"x": secret})]  # fmt: skip
+    for number, text in enumerate(spellings):
+        (tmp_path / f"{number}.txt").write_text(text)
+    assert find_leaks(tmp_path) == [f"{number}.txt: the value of {name}" for number in range(len(spellings))]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import yaml
 
 from autodata.replay.pack import DESCRIPTION, DOCUMENTS, PROMPTS, Pack, PackError, is_inside, read_pack
 from autodata.run.folder import MANIFEST
-from autodata.run.records import RunError
+from autodata.run.records import RunError, digest
 
 COSTS = {"ledger", "elapsed_s"}  # all that the manifest of a run that is made again may say
 _MOST_BYTES = 4 << 30
@@ -81,10 +81,12 @@ def _require_places(members: Sequence[str], pack: Pack, file: Path) -> None:
 def _require_harmless(archive: zipfile.ZipFile, members: Sequence[str], pack: Pack, file: Path) -> None:
     """Raise PackError for a manifest that says that its run is finished, or a recipe that is more than its values."""
     for step in pack.steps:
-        if (name := f"{step.name}/{MANIFEST}") in members:
-            costs = json.loads(_read(archive, name))
-            if not isinstance(costs, dict) or not costs.keys() <= COSTS:
-                raise PackError(f"{file}: {name} says more than what the run had cost")
+        text = _read(archive, name) if (name := f"{step.name}/{MANIFEST}") in members else b""
+        costs = json.loads(text or "{}")
+        if not isinstance(costs, dict) or not costs.keys() <= COSTS:
+            raise PackError(f"{file}: {name} says more than what the run had cost")
+        if step.name in pack.costs and digest(text) != pack.costs[step.name]:
+            raise PackError(f"{file}: {name} says other costs than those with which the pack was made")
     for name in members:
         if name.endswith(".yaml") and not name.startswith(f"{DOCUMENTS}/") and not is_plain(_read(archive, name)):
             raise PackError(
