@@ -17,7 +17,7 @@ from autodata.replay import replay as command
 from autodata.replay.make import _leave_out, find_source
 from autodata.replay.move import MOVES, Source
 from autodata.replay.pack import PackError, Step
-from autodata.replay.play import Made
+from autodata.replay.play import Made, hash_output
 from autodata.replay.register import register, split
 from autodata.replay.unpack import unpack
 from autodata.run.records import RunError
@@ -164,6 +164,18 @@ def test_a_data_set_without_rows_is_equal_to_itself(tmp_path):
     for folder in ("runs", "again"):
         (tmp_path / folder / "data").mkdir(parents=True)
         (tmp_path / folder / "data/examples.jsonl").touch()
+    made = Made(Step("dataset", "data"), 0, 0.0, {})
+    check.require_equal(Source(tmp_path / "runs", {}), made, tmp_path / "again")
+
+
+def test_a_line_separator_in_a_document_ends_no_row(tmp_path):
+    """JSON need not escape U+2028, U+2029 and U+0085, which many web pages and PDF files have."""
+    row = {"candidate": {"context": "one\u2028two\u2029three\x85four"}, "provenance": {"recipe_hash": "a"}}
+    for folder in ("runs", "again"):
+        (tmp_path / folder / "data").mkdir(parents=True)
+        lines = 2 * (json.dumps(row, ensure_ascii=False) + "\n")
+        (tmp_path / folder / "data/examples.jsonl").write_text(lines, encoding="utf-8")
+    assert len(hash_output(tmp_path / "again/data/examples.jsonl")) == 16
     made = Made(Step("dataset", "data"), 0, 0.0, {})
     check.require_equal(Source(tmp_path / "runs", {}), made, tmp_path / "again")
 

@@ -45,7 +45,7 @@ def _read(path: Path) -> Any:
         return re.sub(r"\\label\{tab:[^}]*\}", "", path.read_text(encoding="utf-8"))  # the name of the file
     if path.suffix != ".jsonl":
         return path.read_bytes()
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
     for record in records if path.name == EXAMPLES else ():
         record["provenance"] |= _UNKNOWN_IN_PACK
     return records

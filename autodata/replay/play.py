@@ -142,7 +142,7 @@ def hash_output(path: Path) -> str:
     """
     if path.name != EXAMPLES:
         return hash_path(path)
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]  # as text, U+2028 would end a line
     for row in rows:
         row["provenance"] |= {"recipe_hash": "", "prompts_hash": ""}
     return digest(json.dumps(rows, sort_keys=True).encode())
