@@ -131,10 +131,10 @@ def test_a_pack_that_would_fill_the_disk_is_refused_unread(tmp_path, monkeypatch
     from autodata.replay import unpack as unpacking
 
     pack = write_pack(tmp_path / "p.zip", {"documents/0_d/x.txt": "x" * 1000}, documents={"0_d": "0"})
-    monkeypatch.setattr(unpacking, "_MOST_BYTES", 500)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 500)
     with pytest.raises(PackError, match="no pack is larger than 500"):
         unpack(pack, tmp_path / "again")
-    monkeypatch.setattr(unpacking, "_MOST_BYTES", 5000)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 5000)
     monkeypatch.setattr(unpacking, "_MOST_FILES", 1)
     with pytest.raises(PackError, match="2 files; no pack has more than 1"):
         unpack(pack, tmp_path / "again")

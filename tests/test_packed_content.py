@@ -12,7 +12,7 @@ from autodata import publish
 from autodata.config import load
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import GenerateRecipe
-from autodata.replay import check
+from autodata.replay import check, make
 from autodata.replay import replay as command
 from autodata.replay.make import _leave_out, find_source
 from autodata.replay.move import MOVES, Source
@@ -178,6 +178,16 @@ def test_a_line_separator_in_a_document_ends_no_row(tmp_path):
     assert len(hash_output(tmp_path / "again/data/examples.jsonl")) == 16
     made = Made(Step("dataset", "data"), 0, 0.0, {})
     check.require_equal(Source(tmp_path / "runs", {}), made, tmp_path / "again")
+
+
+def test_runs_too_large_for_any_pack_are_refused_before_they_are_compressed(tmp_path, monkeypatch):
+    (tmp_path / "staged").mkdir()
+    (tmp_path / "staged/a.txt").write_text("x" * 100)
+    monkeypatch.setattr(make, "MOST_BYTES", 100)
+    make._require_small(tmp_path / "staged", tmp_path / "p.zip")
+    monkeypatch.setattr(make, "MOST_BYTES", 99)
+    with pytest.raises(PackError, match=r"p\.zip was not made, because it would hold 100 bytes.*fewer runs"):
+        make._require_small(tmp_path / "staged", tmp_path / "p.zip")
 
 
 def test_other_replies_do_not_go_into_the_folder_of_a_pack(tmp_path):

@@ -18,7 +18,7 @@ from autodata.replay import check
 from autodata.replay.move import MOVES, Source, is_folder
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, write_pack
 from autodata.replay.play import Made, hash_records, play
-from autodata.replay.unpack import COSTS, unpack
+from autodata.replay.unpack import COSTS, MOST_BYTES, unpack
 from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
 from autodata.run.identity import find_weights
 from autodata.run.records import digest, hash_path, link_files, write_file
@@ -47,6 +47,7 @@ def make_pack(
     with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".pack") as scratch:
         staged, tried = Path(scratch) / "staged", Path(scratch) / "tried.zip"
         pack = stage(source, tables, staged)
+        _require_small(staged, file)
         if not allow_unknown:
             check.require_known_rows(source)
         steps = tuple(_prove(source, pack, staged, tried, tell))
@@ -59,6 +60,14 @@ def make_pack(
         compress(staged, tried)
         tried.replace(file)
     return pack
+
+
+def _require_small(staged: Path, file: Path) -> None:
+    """Raise PackError for what no replay would unpack, before hours are spent to compress it."""
+    size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file())
+    if size > MOST_BYTES:
+        problem = f"it would hold {size:,} bytes, and no pack is larger than {MOST_BYTES:,}"
+        raise PackError(f"{file} was not made, because {problem}; name a folder with fewer runs")
 
 
 def _prove(source: Source, pack: Pack, staged: Path, tried: Path, tell: Tell) -> Iterator[Step]:

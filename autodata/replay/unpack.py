@@ -21,7 +21,7 @@ from autodata.run.folder import MANIFEST
 from autodata.run.records import RunError, digest
 
 COSTS = {"ledger", "elapsed_s"}  # all that the manifest of a run that is made again may say
-_MOST_BYTES = 4 << 30
+MOST_BYTES = 4 << 30
 _MOST_FILES = 200_000
 _MOST_DESCRIBED = 16 << 20  # bytes of the description, and of a recipe, which are read as a whole
 _CONTENT = ".content"  # in an unpacked folder, the hash of its pack; no file of a pack has such a name
@@ -52,8 +52,8 @@ def _list_members(archive: zipfile.ZipFile, file: Path) -> list[str]:
     """List the files of an archive. Raises PackError if they are too large, too many, or not plain files."""
     files = [info for info in archive.infolist() if not info.is_dir()]
     names = [info.filename for info in files]
-    if (size := sum(info.file_size for info in files)) > _MOST_BYTES:
-        raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {_MOST_BYTES:,}")
+    if (size := sum(info.file_size for info in files)) > MOST_BYTES:
+        raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {MOST_BYTES:,}")
     if len(files) > _MOST_FILES:
         raise PackError(f"{file}: {len(files):,} files; no pack has more than {_MOST_FILES:,}")
     taken = Counter(names) + Counter({str(parent) for name in names for parent in PurePosixPath(name).parents})
