@@ -25,7 +25,9 @@ def require_equal(source: Source, made: Made, again: Path) -> None:
     """Raise PackError if a file that came out is not the one of the runs."""
     for before, now in _pair(source, made, again):
         if before.exists() and _read(before) != _read(now):
-            raise PackError(f"{before}: the replay gave another file, so this run cannot be published as a pack")
+            what = "table" if made.step.kind == "table" else "run"
+            advice = f"it was altered, or another version of the code made it; make the {what} again"
+            raise PackError(f"{before}: the replay gave another file, so this is not published as a pack: {advice}")
 
 
 def _pair(source: Source, made: Made, again: Path) -> Iterator[tuple[Path, Path]]:
