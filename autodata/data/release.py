@@ -17,7 +17,7 @@ import yaml
 
 from autodata import config
 from autodata.data import card, parquet
-from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm, read_set
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
@@ -134,12 +134,24 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
     """Write the results, every answer in one small file, and the complete logs of inspect_ai."""
+    recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
+    if recipe.dataset and not allow_unknown:
+        _require_asked_licences(run, recipe.dataset, recipe.sets)
     outputs = sorted(manifest["outputs"])
     for name in (*outputs, "logs"):
         link_files(run / name, target / name)
-    recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
     facts = describe_run(recipe, {"run": "."}, manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))
+
+
+def _require_asked_licences(run: Path, dataset: str, sets: Sequence[str]) -> None:
+    """Raise RunError if the logs have prompts with texts of unknown licence, or if nothing tells the licences."""
+    if not (Path(dataset) / EXAMPLES).exists():
+        raise RunError(
+            f"{run}: its logs have every prompt, and {dataset}, which says the licences of the texts in them, is not "
+            "there. Bring it back; or, if you are allowed to publish the texts, add --allow-unknown-licence"
+        )
+    require_licences(Path(dataset), [row for name in sets for row in read_set(dataset, name)])
 
 
 def describe_run(
