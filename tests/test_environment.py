@@ -19,6 +19,7 @@ from autodata.loop import parsing, rubric
 from autodata.loop.agents import split_rubric
 from autodata.loop.prompts import PromptSet
 from autodata.run.records import RunError
+from autodata.training.rows import read_answer
 from autodata.types import Criterion
 from tests.helpers.environments import make_own_tasks, make_tasks
 from tests.helpers.fake_server import Scripted, completion, fake_server
@@ -185,6 +186,16 @@ def test_trl_gets_rewards_from_a_judge_and_none_where_it_fails(exported):
         assert rewards(completions=completions, id=[ids[2]] * 3, prompts=[""] * 3) == [1.0, 0.0, None]
         assert rewards(completions=["two”"], id=[ids[0]]) == [1.0]
     assert reward.make_reward(reward.Judge("http://127.0.0.1:9", "none"))(completions=["x"], id=[ids[2]]) == [None]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["answer", "<think>a</think>answer", "a</think>answer", "<think>never ends", " <think>x", "1 <think> 2", ""],
+)
+def test_an_answer_is_cut_out_of_a_completion_as_in_training(exported, text):
+    expected = read_answer("", text) or ""
+    assert exported("reward")._read(text) == exported("reward")._read([{"content": text}]) == expected
+    assert exported("reward")._read([{"content": None}]) == "", "a completion may be a call of a tool"
 
 
 def verdicts(*met: bool) -> str:

@@ -12,7 +12,7 @@ from autodata import dataset, export
 from autodata.data.examples import Arm, make_example
 from autodata.data.formats import Task, write_messages, write_pair
 from autodata.loop import rubric
-from autodata.types import Attempt, Judgement, Message, Outcome, Round, Verdict
+from autodata.types import Attempt, Criterion, Judgement, Message, Outcome, Round, Verdict
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import BAD, GOOD, RuleOnly, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
@@ -59,6 +59,26 @@ def test_answers_that_were_cut_off_or_never_given_are_in_no_row():
     assert write_pair(task([cut], [attempt("whole")])) is None
 
 
+MARKERS = ("<|im_end|>", "<|im_start|>system", "<｜User｜>", "</think>", "<s>", "[/INST]", "<end_of_turn>")
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_an_answer_that_would_open_a_turn_of_its_own_is_in_no_row(marker):
+    bad, partly = attempt(f"good {marker}\n"), attempt("partly", PARTLY)
+    assert write_messages(task([], [bad])) is None
+    assert write_messages(task([], [bad, partly]))["messages"][-1]["content"] == "partly"
+    pair = write_pair(task([attempt(f"{marker} worst", BAD), attempt("wrong", BAD)], [bad, partly]))
+    assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("partly", "wrong")
+    thought = attempt("good", reasoning=f"so {marker}")
+    assert write_messages(task([], [thought])) is not None
+    assert write_messages(task([], [thought]), with_reasoning=True) is None
+
+
+@pytest.mark.parametrize("text", ["x |> f(y)", "a <| b", "1 < 2 || 3 > 2", "<small>", "[INSTALL]", "a<b|c>d"])
+def test_code_that_only_looks_like_a_marker_stays(text):
+    assert write_messages(task([], [attempt(text)]))["messages"][-1]["content"] == text
+
+
 def test_an_answer_without_a_point_teaches_nothing():
     assert write_messages(task([], [attempt("wrong", BAD)])) is None
 
@@ -69,6 +89,21 @@ def test_a_pair_needs_more_than_the_margin(margin, is_pair):
     assert (write_pair(made, margin=margin) is not None) is is_pair
     assert write_pair(task([attempt("weak")], [attempt("strong")])) is None, "equal scores are no preference"
     assert write_pair(task([attempt("one", BAD)], [attempt("one\n")])) is None, "nor are equal texts"
+
+
+@pytest.mark.parametrize(("margin", "is_pair"), [(0.3, False), (0.29, True)])
+def test_a_margin_is_exact(margin, is_pair):
+    """As binary numbers, 0.9 and 0.6 differ by more than 0.3."""
+    rubric_of_ten = (Criterion("a", 6), Criterion("b", 3), Criterion("c", 1))
+    ten = candidate("what is it?", rubric=rubric_of_ten)
+    given = [replace(attempt(a), judgement=rubric.judge(rubric_of_ten, m)) for a, m in
+             (("weak", (True, False, False)), ("strong", (True, True, False)))]  # fmt: skip
+    made = task([given[0]], [given[1]])
+    made = replace(made, example=replace(made.example, candidate=ten))
+    pair = write_pair(made, margin=margin)
+    assert (pair is not None) is is_pair
+    if pair:
+        assert (pair["chosen_score"], pair["rejected_score"], pair["margin"]) == (0.9, 0.6, 0.3)
 
 
 def test_reasoning_has_a_key_of_its_own_and_a_beginning_is_part_of_the_answer():

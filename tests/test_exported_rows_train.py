@@ -92,6 +92,8 @@ def test_grpo_learns_from_the_exported_prompts_and_reward(exported, model, tmp_p
     names = run_snippet(page.replace("URL", "http://127.0.0.1:9"), model, **GROUP)
     log = next(log for log in names["trainer"].state.log_history if "reward" in log)
     assert names["trainer"].state.global_step == 1
+    ends = {row["prompt"].rpartition("\n")[2] for row in names["rows"]}
+    assert ends == {"The first word is “"}, "the model goes on where the prompt ends"
     assert log["rewards/rubric_reward/mean"] == log["reward"] == 0.0, "random tokens are no answer, and are judged"
     ids = [row["id"] for row in names["rows"]][:1] * 2
     assert names["reward"](completions=["stone” it is", "wood”"], id=ids) == [1.0, 0.0]

@@ -12,7 +12,7 @@ from autodata.replay import play as module
 from autodata.replay.pack import PackError
 from autodata.replay.play import play
 from autodata.replay.unpack import unpack
-from autodata.run.records import RunError
+from autodata.run.records import RunError, digest
 from tests.helpers.packs import write_pack
 
 RUN = {"kind": "generate", "name": "a"}
@@ -95,6 +95,21 @@ def test_what_a_pack_must_not_hold(tmp_path, name, text, message):
     assert not (tmp_path / "outside.txt").exists()
 
 
+@pytest.mark.parametrize("members", [{"a/manifest.json": COSTS.replace("1.0", "0.1")}, {}])
+def test_costs_that_were_altered_or_taken_away_are_found(tmp_path, members):
+    """No replay computes them again, and they stand in tables and in RUNS.md."""
+    described = {"steps": [RUN], "costs": {"a": digest(COSTS.encode())}}
+    with pytest.raises(PackError, match=r"a/manifest\.json says other costs than those"):
+        unpack(write_pack(tmp_path / "p.zip", members, **described), tmp_path / "again")
+    unpack(write_pack(tmp_path / "p.zip", {"a/manifest.json": COSTS}, **described), tmp_path / "again")
+
+
+def test_a_step_without_its_recipe_is_named(tmp_path):
+    pack = unpack(write_pack(tmp_path / "p.zip", steps=[RUN]), tmp_path / "again")
+    with pytest.raises(PackError, match=r"recipes/a\.yaml: the pack names a but lacks this recipe"):
+        list(play(pack, tmp_path / "again"))
+
+
 def test_what_a_pack_may_hold(tmp_path):
     members = {"recipes/a.yaml": "seed: 0\n", "replies/a.jsonl": "", "a/manifest.json": COSTS,
                "kept/curve.json": "{}", "documents/0_d/.odd name [1]": "text", "documents/0_d/sub/x.txt": "text",
@@ -116,10 +131,10 @@ def test_a_pack_that_would_fill_the_disk_is_refused_unread(tmp_path, monkeypatch
     from autodata.replay import unpack as unpacking
 
     pack = write_pack(tmp_path / "p.zip", {"documents/0_d/x.txt": "x" * 1000}, documents={"0_d": "0"})
-    monkeypatch.setattr(unpacking, "_MOST_BYTES", 500)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 500)
     with pytest.raises(PackError, match="no pack is larger than 500"):
         unpack(pack, tmp_path / "again")
-    monkeypatch.setattr(unpacking, "_MOST_BYTES", 5000)
+    monkeypatch.setattr(unpacking, "MOST_BYTES", 5000)
     monkeypatch.setattr(unpacking, "_MOST_FILES", 1)
     with pytest.raises(PackError, match="2 files; no pack has more than 1"):
         unpack(pack, tmp_path / "again")

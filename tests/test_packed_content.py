@@ -3,6 +3,7 @@
 import json
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,17 @@ from autodata import publish
 from autodata.config import load
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import GenerateRecipe
-from autodata.replay import check
+from autodata.replay import check, make
 from autodata.replay import replay as command
 from autodata.replay.make import _leave_out, find_source
 from autodata.replay.move import MOVES, Source
 from autodata.replay.pack import PackError, Step
-from autodata.replay.play import Made
+from autodata.replay.play import Made, hash_output
 from autodata.replay.register import register, split
 from autodata.replay.unpack import unpack
 from autodata.run.records import RunError
 from tests.helpers.commands import find_failure
+from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.helpers.packs import write_pack
 from tests.test_publish import write_dataset
 
@@ -48,6 +50,45 @@ def test_only_files_that_a_run_reads_go_into_its_pack(tmp_path):
     moved = MOVES["generate"](source, recipe, tmp_path / "staged")
     assert list_files(tmp_path / "staged") == {"documents/0_docs/a.txt", "prompts/0_prompts/solver.j2"}
     assert moved.documents.path == "documents/0_docs"
+
+
+def test_weights_have_no_path_of_this_machine_in_a_pack(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.txt").write_text(TEXT)
+    inside = f"{tmp_path}/grpo/model"
+    for weights, name in (("/models/qwen", "qwen"), (inside, "grpo/model"), ("embedded", "embedded")):
+        recipe = load_generation(tmp_path / "docs", f"models.endpoints.small.server.weights={weights}")
+        moved = MOVES["generate"](Source(tmp_path, {"a": ({}, recipe)}), recipe, tmp_path / "staged")
+        assert moved.models.endpoints["small"].server.weights == name
+
+
+def write_unfinished(folder: Path, recipe: str, kind: str, finished: str | None) -> None:
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(Path(recipe).read_text().replace("include: [base.yaml]", ""))
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {"kind": kind}, "finished": finished}))
+
+
+def test_unfinished_runs_are_left_out_and_a_run_that_reads_one_says_so(tmp_path):
+    write_unfinished(tmp_path / "data", "recipes/demo/dataset.yaml", "dataset", "now")
+    write_unfinished(tmp_path / "agentic", "recipes/demo/generate.yaml", "generate", None)
+    source = find_source(tmp_path)
+    assert (list(source.runs), source.unfinished) == (["data"], ("agentic",))
+    recipe = load(DatasetRecipe, ["recipes/demo/dataset.yaml", f"arms.agentic={tmp_path}/agentic"])
+    with pytest.raises(PackError, match="this run is not finished; finish it"):
+        MOVES["dataset"](source, recipe, tmp_path / "staged")
+
+
+def test_a_kept_run_about_documents_of_unknown_licence_is_refused(tmp_path):
+    recipe = load_generation(tmp_path / "docs")
+    trajectory = replace(simple("d", "what is it?", demo_recipe()), document_source="d.txt")
+    write_run(tmp_path / "a", demo_recipe(), replace(trajectory, document_licence="own terms"))
+    source = Source(tmp_path, {"a": ({}, recipe)}, kept={"a": "why"})
+    with pytest.raises(RunError, match=r"questions about d\.txt, whose licence is unknown"):
+        check.require_known_rows(source)
+    write_run(tmp_path / "b", demo_recipe(), replace(trajectory, document_licence=""))
+    words = [f"arms.agentic={tmp_path / 'b'}", "sources={'*': mit}"]
+    runs = {"b": ({}, recipe), "data": ({}, load(DatasetRecipe, ["recipes/demo/dataset.yaml", *words]))}
+    check.require_known_rows(Source(tmp_path, runs, kept={"b": "why"}))
 
 
 def test_a_single_file_keeps_its_name_in_a_pack(tmp_path):
@@ -127,6 +168,28 @@ def test_a_data_set_without_rows_is_equal_to_itself(tmp_path):
     check.require_equal(Source(tmp_path / "runs", {}), made, tmp_path / "again")
 
 
+def test_a_line_separator_in_a_document_ends_no_row(tmp_path):
+    """JSON need not escape U+2028, U+2029 and U+0085, which many web pages and PDF files have."""
+    row = {"candidate": {"context": "one\u2028two\u2029three\x85four"}, "provenance": {"recipe_hash": "a"}}
+    for folder in ("runs", "again"):
+        (tmp_path / folder / "data").mkdir(parents=True)
+        lines = 2 * (json.dumps(row, ensure_ascii=False) + "\n")
+        (tmp_path / folder / "data/examples.jsonl").write_text(lines, encoding="utf-8")
+    assert len(hash_output(tmp_path / "again/data/examples.jsonl")) == 16
+    made = Made(Step("dataset", "data"), 0, 0.0, {})
+    check.require_equal(Source(tmp_path / "runs", {}), made, tmp_path / "again")
+
+
+def test_runs_too_large_for_any_pack_are_refused_before_they_are_compressed(tmp_path, monkeypatch):
+    (tmp_path / "staged").mkdir()
+    (tmp_path / "staged/a.txt").write_text("x" * 100)
+    monkeypatch.setattr(make, "MOST_BYTES", 100)
+    make._require_small(tmp_path / "staged", tmp_path / "p.zip")
+    monkeypatch.setattr(make, "MOST_BYTES", 99)
+    with pytest.raises(PackError, match=r"p\.zip was not made, because it would hold 100 bytes.*fewer runs"):
+        make._require_small(tmp_path / "staged", tmp_path / "p.zip")
+
+
 def test_other_replies_do_not_go_into_the_folder_of_a_pack(tmp_path):
     """The description may be the same: a step that the first pack finished would pass for one of the second."""
     steps = [{"kind": "generate", "name": "a"}]
@@ -151,6 +214,14 @@ def test_a_kill_while_unpacking_leaves_no_half_of_a_pack(tmp_path, monkeypatch):
 
 
 MADE = {"kind": "dataset", "name": "d"}
+
+
+def test_a_kept_record_that_differs_is_not_called_as_published(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "play", lambda pack, _: [])
+    pack = write_pack(tmp_path / "p.zip", {"kept/x.json": "{}"}, kept={"kept": "why"}, records={"kept/x.json": "0"})
+    with pytest.raises(PackError, match="came out differently"):
+        command.replay(pack, tmp_path / "again")
+    assert capsys.readouterr().out.split() == ["kept", "kept", "DIFFERENT:", "kept/x.json"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
-import huggingface_hub
+import huggingface_hub.constants
+import huggingface_hub.hf_api
 import pytest
 import yaml
 
@@ -184,20 +186,20 @@ def test_a_published_recipe_says_whether_its_watched_sets_are_of_another_data_se
     assert yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["evaluate_dataset"] == key
 
 
-def write_evaluation(folder: Path) -> Path:
+def write_evaluation(folder: Path, dataset: Path) -> Path:
     (folder / "logs").mkdir(parents=True)
     (folder / "logs" / "a.eval").write_bytes(b"PK")
     (folder / "answers.jsonl").write_text("{}\n")
     domain = "name: skills, max_rounds: 1, preset: p, weak_attempts: 1, strong_attempts: 1"
-    (folder / "recipe.yaml").write_text(f"run: {folder}\nlabel: mine\ndataset: d\ndomain: {{{domain}}}\n")
+    (folder / "recipe.yaml").write_text(f"run: {folder}\nlabel: mine\ndataset: {dataset}\ndomain: {{{domain}}}\n")
     facts = {"inputs": {"kind": "eval"}, "started": "t", "finished": "t", "label": "<b>"}
     facts["outputs"] = {"answers.jsonl": "h"}
     (folder / "manifest.json").write_text(json.dumps(facts))
     return folder
 
 
-def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(hub, monkeypatch, tmp_path):
-    assert call(monkeypatch, write_evaluation(tmp_path / "eval"), "--to", "me/logs") == ""
+def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(dataset_folder, hub, monkeypatch, tmp_path):
+    assert call(monkeypatch, write_evaluation(tmp_path / "eval", dataset_folder), "--to", "me/logs") == ""
     files = files_of(hub, "me/logs")
     assert {"answers.jsonl", "logs/a.eval", "recipe.yaml", "manifest.json", "CITATION.cff"} <= set(files)
     assert str(tmp_path).encode() not in b"".join(files.values())
@@ -205,6 +207,44 @@ def test_an_evaluation_arrives_as_a_dataset_of_answers_and_logs(hub, monkeypatch
 
 
 # ── what is refused ────────────────────────────────────────────────────────────────────────────
+
+
+LONG = "Z9y8X7w6V5u4T3s2R1q0Zz"
+
+
+@pytest.mark.parametrize(
+    ("text", "leak"),
+    [
+        ("github" + "_pat_" + LONG, "a key"),
+        ("xo" + f"xb-{LONG}", "a key"),
+        ("AK" + "IA0123456789ABCDEF", "a key"),
+        ("AK" + "IA0123456789ABCDEFG", ""),
+        ("AI" + "za" + "0123456789abcdefghijklmnopqrstuvwxy", "a key"),
+        ("-----BEGIN OPENSSH PRIVATE " + "KEY-----", "a private key"),
+        (f"Authorization: Bearer {LONG}", "a key in a header"),
+        ("the bearer of this letter", ""),
+        (f"https://host/v1?api-version=2&api_key={LONG}", "a key in a URL"),
+        (f"https://host/file?X-Amz-Signature={LONG}", "a key in a URL"),
+        (f"<a href='https://host/?a=1&amp;token={LONG}'>", "a key in a URL"),
+        ("https://host/?key=short&page=3", ""),
+        (f"https://host/?page={LONG}", ""),
+        ("a desk-with-many-drawers-and-a-lamp", ""),
+    ],
+)
+def test_what_has_the_shape_of_a_key_is_found_and_ordinary_words_are_not(tmp_path, text, leak):
+    (tmp_path / "a.log").write_text(f"so {text} it is")
+    assert find_leaks(tmp_path) == ([f"a.log: {leak}"] if leak else [])
+
+
+@pytest.mark.parametrize("name", ["DB_PASSWD", "SIGNING_PASSPHRASE", "MY_CREDENTIALS", "GIT_PAT"])
+def test_a_secret_of_the_environment_is_found_as_json_and_urls_write_it(tmp_path, monkeypatch, name):
+    secret = 'pä"ss wo/rd&more'
+    monkeypatch.setenv(name, secret)
+    spellings = [secret, json.dumps(secret), json.dumps(secret, ensure_ascii=False), quote(secret, safe=""),
+                 urlencode({"x": secret})]  # fmt: skip
+    for number, text in enumerate(spellings):
+        (tmp_path / f"{number}.txt").write_text(text)
+    assert find_leaks(tmp_path) == [f"{number}.txt: the value of {name}" for number in range(len(spellings))]
 
 
 @pytest.mark.parametrize(
@@ -270,6 +310,21 @@ def test_rows_of_unknown_licence_need_an_explicit_word(monkeypatch, tmp_path):
     assert "2 of 12 rows come from documents of unknown licence: 'publisher-specific-oa' (2)" in message
     assert call(monkeypatch, run, "--to", "me/data", "--dry-run", "--allow-unknown-licence") == ""
     assert "license:\n- unknown\n- mit\n" in (run / "publish" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_logs_with_texts_of_unknown_licence_need_an_explicit_word(monkeypatch, tmp_path, is_there):
+    data = write_dataset(tmp_path, monkeypatch, "publisher-specific-oa") if is_there else tmp_path / "gone"
+    if is_there:  # all rows are asked
+        rows = (data / "examples.jsonl").read_text()
+        (data / "examples.jsonl").write_text(rows.replace('"split":"train"', '"split":"test"'))
+    run = write_evaluation(tmp_path / "eval", data)
+    message = call(monkeypatch, run, "--to", "me/logs", "--dry-run")
+    wanted = (
+        "2 of 12 rows come from documents of unknown licence" if is_there else "which says the licences of the texts"
+    )
+    assert wanted in message
+    assert call(monkeypatch, run, "--to", "me/logs", "--dry-run", "--allow-unknown-licence") == ""
 
 
 def refusal(staged: Path, repo: str = "me/data") -> str:

@@ -30,7 +30,7 @@ def rows(tmp_path_factory):
 
 
 def with_gate(example, **gate):
-    evidence = replace(example.evidence, preset="mine", gates={"mine": gate}, weak_planned=2)
+    evidence = replace(example.evidence, preset="mine", gates={"mine": gate}, weak_planned=2, strong_planned=2)
     return replace(example, evidence=evidence, strong_scores=(0.75, 0.75))
 
 
@@ -62,6 +62,38 @@ def test_a_row_of_an_older_data_set_without_a_gate_is_named(rows):
     example = replace(rows[1][0], evidence=replace(rows[1][0].evidence, gates={}))
     with pytest.raises(RunError, match=rf"{example.id}: the row does not say by which gate"):
         judge(example, answers(example, 0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("strong", "scores", "verdict"),
+    [
+        ((0.75, 0.75), (0.25, 0.25), None),  # two more of 0 would make the gap small
+        ((0.75, 0.75), (0.0, 0.0), "accepted"),  # not even then
+        ((0.75, 0.75), (1.0, 1.0), "too_easy"),  # whatever the strong solver does
+        ((0.75, 0.75, 1.0, 1.0), (0.25, 0.25), "accepted"),
+    ],
+)
+def test_strong_attempts_that_early_stop_spared_are_not_guessed(rows, strong, scores, verdict):
+    example = replace(with_gate(rows[1][0], weak_mean_at_most=0.5, gap_at_least=0.375), strong_scores=strong)
+    example = replace(example, evidence=replace(example.evidence, strong_planned=4))
+    assert judge(example, answers(example, *scores)) == verdict
+
+
+def test_a_row_that_early_stop_left_open_has_no_verdict(rows):
+    gates = {"weak_mean_at_most": 0.5, "gap_at_least": 0.375}
+    first, second = (with_gate(e, **gates) for e in rows[1][:2])
+    first = replace(first, evidence=replace(first.evidence, strong_planned=4))
+    given = [*answers(first, 0.25, 0.25), *answers(second, 0.25, 0.25)]
+    measured = remeasure([first, second], given)
+    assert (measured["rows"], measured["missing"], measured["verdicts"]) == (1, 1, {"accepted": 1})
+    with pytest.raises(RunError, match="early_stop left out attempts"):
+        remeasure([first], given)
+
+
+def test_strong_answers_that_were_cut_off_do_not_show_a_small_gap(rows):
+    example = with_gate(rows[1][0], gap_at_least=0.9, finished_at_least=0.75)
+    example = replace(example, evidence=replace(example.evidence, strong_outcomes=(Outcome.CUT_OFF, Outcome.ANSWERED)))
+    assert judge(example, answers(example, 0.0, 0.0)) == "cut_off"
 
 
 def test_answers_that_were_cut_off_prove_nothing_about_difficulty(rows):
@@ -156,7 +188,7 @@ def test_rows_without_a_verdict_are_counted_in_the_table(rows, tmp_path, monkeyp
     assert not run_command(monkeypatch, dataset, write_evaluation(tmp_path / "half", dataset, train[:2]))
     printed = capsys.readouterr().out
     assert "2 of 6" in printed
-    assert "half: 4 rows have no verdict: not all their answers have a score" in printed
+    assert "half: 4 rows have no verdict: not all their answers have a score" in " ".join(printed.split())
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from autodata.config import REPO, load
 from autodata.eval import run as evaluation
 from autodata.eval.tables import write as tables
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.replay import replay as command
 from autodata.replay.make import _find_hindrance
 from autodata.replay.move import Source
@@ -156,11 +157,13 @@ def test_a_row_of_the_results_names_what_a_reader_needs(tmp_path):
     """An edited row of the same pack takes its place; other rows stay."""
     runs = tmp_path / "runs"
     write_evaluation_run(runs / "eval")
-    pack = Pack(1, "c" * 40, (), {})
-    for title, name in (("first", "a.zip"), ("other", "b.zip"), ("again | better", "a.zip")):
+    for title, name, mark in (("first", "a.zip", ""), ("other", "b.zip", "-dirty"), ("again | better", "a.zip", "")):
+        pack = Pack(1, "c" * 40 + mark, (), {})
         register(tmp_path / "RUNS.md", title, "1 GPU", runs, (tmp_path / "packs" / name, pack))
     rows = [line for line in (tmp_path / "RUNS.md").read_text().splitlines() if line.startswith("| ")][1:]
     assert [row.split(" | ")[0] for row in rows] == ["| again \\| better", "| other"]
+    commits = [row.split(" | ")[1] for row in rows]
+    assert commits == ["c" * 12, "c" * 12 + "-dirty"], "a changed checkout is no commit"
     assert "1 min 30 s | 110 | –" in rows[1]
     assert "base, cot_test: 0.250 [0.100, 0.400] n=9 | [a.zip](packs/a.zip)" in rows[0]
 
@@ -216,13 +219,21 @@ def test_the_files_of_a_table_are_not_those_of_a_longer_number(tmp_path):
 
 @pytest.mark.parametrize(
     ("weights", "is_made_again"),
-    [("embedded", True), ("owner/name", True), ("{runs}/grpo/model", True), ("/elsewhere/model", False)],
+    [
+        ("embedded", True),
+        ("owner/name", True),
+        ("{runs}/grpo/model", True),
+        ("{runs}/grpo/checkpoints/checkpoint-10", True),
+        ("{runs}/grpo_unfinished/model", False),
+        ("/elsewhere/model", False),
+    ],
 )
 def test_an_evaluation_of_weights_that_no_pack_can_name_is_kept_as_it_is(tmp_path, weights, is_made_again):
     weights = weights.format(runs=tmp_path)
     values = f"evaluated={{weights: {weights}, endpoint: small, sampling: {{max_tokens: 8}}}}"
     recipe = load(EvalRecipe, ["recipes/demo/eval_base.yaml", values])
-    assert bool(_find_hindrance(Source(tmp_path, {}), "eval", recipe)) is not is_made_again
+    runs = {"grpo": ({}, load(GrpoRecipe, ["recipes/demo/grpo.yaml"]))}
+    assert bool(_find_hindrance(Source(tmp_path, runs), "eval", recipe)) is not is_made_again
 
 
 def test_runs_whose_names_differ_by_a_slash_have_files_of_their_own():

@@ -4,14 +4,20 @@ The rows have the columns of TRL's conversational formats. Messages are the solv
 evaluation render it; the text with which a strong solver was helped is not part of it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import Any
 
+from autodata.loop import rubric
 from autodata.loop.domain import Domain
+from autodata.loop.prompts import TAGS
 from autodata.types import Attempt, Example, Message, Outcome, Round
 
 Row = dict[str, Any]
+# A trainer's tokenizer reads these as turn markers, wherever a chat template puts the text that has them.
+_MARKER = re.compile(rf"<[|｜][^\s<>]{{1,60}}[|｜]>|</?(?:{TAGS})>|\[/?INST\]")
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,13 @@ def make_task(example: Example, round: Round, domain: Domain) -> Task:
 
 def write_messages(task: Task, with_reasoning: bool = False) -> Row | None:
     """Make the row for SFT: the prompt and the best answer of the strong solver; None if it has no right one."""
-    best = _choose(task.round.strong)
-    if best is None or not best.judgement.score:
+    best = _choose(task, task.round.strong, with_reasoning)
+    if best is None or not _score(task, best):
         return None
     turns, beginning = _split_prompt(task)
     return _describe(task) | {
         "messages": [*turns, _answer(best, beginning, with_reasoning)],
-        "score": best.judgement.score,
+        "score": float(_score(task, best)),
     }
 
 
@@ -46,8 +52,12 @@ def write_pair(task: Task, with_reasoning: bool = False, margin: float = 0.0) ->
 
     None unless both have an answer, in other words, and the first scores more than the second by more than `margin`.
     """
-    chosen, rejected = _choose(task.round.strong), _choose(task.round.weak, worst=True)
-    if chosen is None or rejected is None or _score(chosen) - _score(rejected) <= margin:
+    chosen = _choose(task, task.round.strong, with_reasoning)
+    rejected = _choose(task, task.round.weak, with_reasoning, worst=True)
+    if chosen is None or rejected is None:
+        return None
+    gap = _score(task, chosen) - _score(task, rejected)
+    if gap <= Fraction(str(margin)):  # 0.3 means 3/10, not its nearest binary number
         return None
     if chosen.answer.strip() == rejected.answer.strip():
         return None  # the judge was of two minds about one text, which is no preference
@@ -56,9 +66,9 @@ def write_pair(task: Task, with_reasoning: bool = False, margin: float = 0.0) ->
         "prompt": turns,
         "chosen": [_answer(chosen, beginning, with_reasoning)],
         "rejected": [_answer(rejected, beginning, with_reasoning)],
-        "chosen_score": _score(chosen),
-        "rejected_score": _score(rejected),
-        "margin": _score(chosen) - _score(rejected),
+        "chosen_score": float(_score(task, chosen)),
+        "rejected_score": float(_score(task, rejected)),
+        "margin": float(gap),
     }
 
 
@@ -82,14 +92,19 @@ def _describe(task: Task) -> Row:
     return {"id": example.id, "document_id": example.document_id, "licence": example.provenance.licence}
 
 
-def _choose(attempts: Sequence[Attempt], worst: bool = False) -> Attempt | None:
-    """Choose the best or the worst finished answer, the first of equal ones; an answer cut off teaches a cut."""
+def _choose(task: Task, attempts: Sequence[Attempt], with_reasoning: bool, worst: bool = False) -> Attempt | None:
+    """Choose the best or the worst finished answer, the first of equal ones.
+
+    An answer that was cut off would teach to stop there, and one with a marker of chat templates would open a turn.
+    """
     finished = [a for a in attempts if a.outcome is Outcome.ANSWERED and a.is_measured]
-    return min(finished, key=lambda a: _score(a) if worst else -_score(a), default=None)
+    plain = [a for a in finished if not _MARKER.search(a.answer + (a.reasoning if with_reasoning else ""))]
+    return min(plain, key=lambda a: _score(task, a) if worst else -_score(task, a), default=None)
 
 
-def _score(attempt: Attempt) -> float:
-    return attempt.judgement.score or 0.0
+def _score(task: Task, attempt: Attempt) -> Fraction:
+    """Score a measured attempt exactly, so that a margin is exact too."""
+    return rubric.score(task.example.candidate.rubric, attempt.judgement.met)
 
 
 def _split_prompt(task: Task) -> tuple[list[Row], str]:

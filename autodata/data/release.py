@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
 
 import yaml
 
 from autodata import config
 from autodata.data import card, parquet
-from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
+from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm, read_set
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
@@ -133,12 +134,24 @@ def fill_model(run: Path, target: Path, manifest: Manifest, allow_unknown: bool)
 
 def fill_logs(run: Path, target: Path, manifest: Manifest, allow_unknown: bool) -> None:
     """Write the results, every answer in one small file, and the complete logs of inspect_ai."""
+    recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
+    if recipe.dataset and not allow_unknown:
+        _require_asked_licences(run, recipe.dataset, recipe.sets)
     outputs = sorted(manifest["outputs"])
     for name in (*outputs, "logs"):
         link_files(run / name, target / name)
-    recipe = config.load(EvalRecipe, [str(run / "recipe.yaml")])
     facts = describe_run(recipe, {"run": "."}, manifest, target, outputs)
     write_file(target / "README.md", card.write_logs_card(facts))
+
+
+def _require_asked_licences(run: Path, dataset: str, sets: Sequence[str]) -> None:
+    """Raise RunError if the logs have prompts with texts of unknown licence, or if nothing tells the licences."""
+    if not (Path(dataset) / EXAMPLES).exists():
+        raise RunError(
+            f"{run}: its logs have every prompt, and {dataset}, which says the licences of the texts in them, is not "
+            "there. Bring it back; or, if you are allowed to publish the texts, add --allow-unknown-licence"
+        )
+    require_licences(Path(dataset), [row for name in sets for row in read_set(dataset, name)])
 
 
 def describe_run(
@@ -161,10 +174,14 @@ KINDS = {
 
 
 V = TypeVar("V")
-_NAMES_A_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD", re.IGNORECASE)
+_NAMES_A_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSW|PASSPHRASE|CREDENTIAL|_PAT$", re.IGNORECASE)
 _SHORTEST_SECRET = 12  # a variable with a shorter value is a setting, not a secret
+_PREFIXES = rb"hf|sk|gh[porsu]|github_pat|glpat|gsk|nvapi|pplx|xai|xox[abeoprs]"
 _SHAPES = {
-    "a key": rb"\b(?:hf|sk|ghp|gho)[_-][A-Za-z0-9_-]{20,}",
+    "a key": rb"\b(?:(?:" + _PREFIXES + rb")[_-][A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{16}\b|AIza[A-Za-z0-9_-]{35})",
+    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY",
+    "a key in a header": rb"\b[Bb]earer\s+[A-Za-z0-9._~+/-]{20,}",
+    "a key in a URL": rb"(?i)[?&;][\w-]{0,30}(?:key|token|secret|password|signature|sig)=[A-Za-z0-9%._~+/-]{16,}",
     "a name and password in a URL": rb"://[^/\s:@\"]+:[^/\s@\"]+@",
 }
 _WEIGHTS = ".safetensors"  # not searched: gigabytes of numbers
@@ -195,13 +212,19 @@ def find_leaks(folder: Path, *private: Path) -> list[str]:
 
 def _list_patterns(environment: Mapping[str, str], private: tuple[Path, ...]) -> dict[str, bytes]:
     secrets = {
-        f"the value of {name}": re.escape(value.encode())
+        f"the value of {name}": b"|".join(re.escape(spelling.encode()) for spelling in _spell(value))
         for name, value in environment.items()
         if _NAMES_A_SECRET.search(name) and len(value) >= _SHORTEST_SECRET
     }
     homes = () if Path.home() in (Path("/"), Path("/root")) else (Path.home(),)  # a document may mention / or /root
     paths = {str(path.resolve()) for path in (*private, *homes)} - {"/"}
     return _SHAPES | secrets | {f"the path {path}": re.escape(path.encode()) for path in sorted(paths)}
+
+
+def _spell(secret: str) -> set[str]:
+    """List how a text, JSON and a URL write a secret."""
+    written = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    return {secret, *written, quote(secret, safe=""), quote_plus(secret)}
 
 
 def _open(file: Path) -> Iterator[tuple[str, bytes | mmap.mmap]]:

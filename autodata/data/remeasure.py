@@ -4,9 +4,10 @@ python -m autodata.eval.run RECIPE dataset=DATASET 'sets=[agentic_train]' sample
 python -m autodata.data.remeasure DATASET EVALUATION [EVALUATION …] [--group 8]
 
 A row is in the band if its gate accepts it with the evaluated model in the place of the weak solver; the strong
-solver's scores stay. An evaluation answers the training rows of one arm, each as often as the gate was made for; a row
-of which an answer has no score has no verdict, and the table says how many have one. What is measured goes to
-DATASET/remeasured.json, and the data set's report draws it.
+solver's scores stay. An evaluation answers the training rows of one arm, each as often as the gate was made for. A row
+has no verdict if an answer has no score, or if the strong solver was stopped early and its missing attempts could
+change the verdict; the table says how many rows have one. What is measured goes to DATASET/remeasured.json, and the
+data set's report draws it.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from rich.table import Table
 
 from autodata import command
 from autodata.data.examples import EXAMPLES
-from autodata.loop.acceptance import are_equal, decide
+from autodata.loop.acceptance import are_equal, decide_measured
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import Gate
 from autodata.recipes.evaluation import EvalRecipe
@@ -65,7 +66,7 @@ class Remeasured:
     step: int | None  # of the training that made the model; 0: untrained
     set: str  # the arm's training rows that were answered
     rows: int
-    missing: int  # rows without a verdict, because not all their answers have a score
+    missing: int  # rows without a verdict
     in_band: Estimate | None  # share of the rows, with its interval over documents
     without_spread: float  # share of rows whose answers all score the same, so that GRPO learns nothing
     verdicts: dict[str, int]  # accepted or the failure → rows
@@ -77,15 +78,18 @@ COLUMNS = ("model", "step", "rows", "in the band", "no spread", "others", "token
 
 
 def remeasure(examples: Sequence[Example], answers: Iterable[Answer], group: int = _GROUP) -> dict[str, Any]:
-    """Judge the rows anew by a model's answers to them. Raises RunError if no row has all its answers scored."""
+    """Judge the rows anew by a model's answers to them. Raises RunError if no row has a verdict."""
     by_row: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
         if answer.score is not None:
             by_row[answer.example].append(answer)
-    rows = [(e, by_row[e.id]) for e in examples if len(by_row[e.id]) == e.evidence.weak_planned]
-    if not rows:
+    scored = [(e, by_row[e.id]) for e in examples if len(by_row[e.id]) == e.evidence.weak_planned]
+    if not scored:
         raise RunError("no row has a score for each of its answers; repair what failed and evaluate again")
-    verdicts = {e.id: judge(e, given) for e, given in rows}
+    verdicts = {e.id: verdict for e, given in scored if (verdict := judge(e, given))}
+    rows = [(e, given) for e, given in scored if e.id in verdicts]
+    if not rows:
+        raise RunError("no row has a verdict: early_stop left out attempts of the strong solver that could change it")
     kept = [(e, given) for e, given in rows if verdicts[e.id] == "accepted"]
     return {
         "rows": len(rows),
@@ -97,15 +101,21 @@ def remeasure(examples: Sequence[Example], answers: Iterable[Answer], group: int
     }
 
 
-def judge(example: Example, answers: Sequence[Answer]) -> str:
-    """Return `accepted`, or why the gate in force would reject a row with these answers as the weak attempts."""
+def judge(example: Example, answers: Sequence[Answer]) -> str | None:
+    """Return `accepted`, or why the gate in force would reject a row with these answers as the weak attempts.
+
+    None if attempts that the strong solver was spared, because of the earlier weak ones, could decide it now.
+    """
     bounds = example.evidence.gates.get(example.evidence.preset)
     if bounds is None:
         raise RunError(f"{example.id}: the row does not say by which gate it was accepted; make the data set again")
     gate = Gate(**{"finished_at_least": None, **bounds})
-    cut_off = sum(answer.outcome is Outcome.CUT_OFF for answer in answers)
-    verdict = decide(_exact(a.score for a in answers), _exact(example.strong_scores), gate, (cut_off, 0))
-    return "accepted" if verdict.accepted else str(verdict.failure)
+    weak, strong = _exact(a.score for a in answers), _exact(example.strong_scores)
+    planned = len(weak), example.evidence.strong_planned
+    cut_off = [a.outcome for a in answers], example.evidence.strong_outcomes
+    counts = tuple(outcomes.count(Outcome.CUT_OFF) for outcomes in cut_off)
+    verdict = decide_measured(weak, strong, planned, gate, counts)
+    return "accepted" if verdict.accepted else verdict.failure and str(verdict.failure)
 
 
 def _exact(scores: Iterable[float | None]) -> list[Fraction]:
@@ -175,7 +185,8 @@ def main() -> None:
         table.add_row(*write_cells(model))
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
     for model in (model for model in models if model.missing):
-        print(f"{model.label}: {model.missing:,} rows have no verdict: not all their answers have a score")
+        why = "not all their answers have a score, or early_stop left out strong attempts that could change it"
+        print(f"{model.label}: {model.missing:,} rows have no verdict: {why}")
     print(f"{options.dataset / REMEASURED}; `python -m autodata.report {options.dataset}` draws it")
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from autodata.corpora.documents import read_corpus
 from autodata.data.card import is_known
-from autodata.data.examples import EXAMPLES, match_licence
+from autodata.data.examples import EXAMPLES, find_licence, match_licence
 from autodata.data.release import require_licences
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.replay.move import Source
 from autodata.replay.pack import DOCUMENTS, PackError
 from autodata.replay.play import OUTPUTS, Made
-from autodata.run.records import read_records
-from autodata.types import EXAMPLE
+from autodata.run.records import TRAJECTORIES, RunError, iterate_records, read_records
+from autodata.types import EXAMPLE, TRAJECTORY
 
 _UNKNOWN_IN_PACK = {"run": "", "recipe_hash": "", "prompts_hash": "", "models": {}}  # other names, other folders
 
@@ -25,7 +25,9 @@ def require_equal(source: Source, made: Made, again: Path) -> None:
     """Raise PackError if a file that came out is not the one of the runs."""
     for before, now in _pair(source, made, again):
         if before.exists() and _read(before) != _read(now):
-            raise PackError(f"{before}: the replay gave another file, so this run cannot be published as a pack")
+            what = "table" if made.step.kind == "table" else "run"
+            advice = f"it was altered, or another version of the code made it; make the {what} again"
+            raise PackError(f"{before}: the replay gave another file, so this is not published as a pack: {advice}")
 
 
 def _pair(source: Source, made: Made, again: Path) -> Iterator[tuple[Path, Path]]:
@@ -45,18 +47,28 @@ def _read(path: Path) -> Any:
         return re.sub(r"\\label\{tab:[^}]*\}", "", path.read_text(encoding="utf-8"))  # the name of the file
     if path.suffix != ".jsonl":
         return path.read_bytes()
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
     for record in records if path.name == EXAMPLES else ():
         record["provenance"] |= _UNKNOWN_IN_PACK
     return records
 
 
 def require_known_rows(source: Source) -> None:
-    """Raise RunError if the pack would hold rows of unknown licence, of a data set that it keeps as it is."""
+    """Raise RunError if the pack would hold texts of unknown licence, in runs that it keeps as they are."""
     for name in source.kept:
-        if isinstance(source.runs[name][1], DatasetRecipe):
-            run = source.folder / name
+        run, recipe = source.folder / name, source.runs[name][1]
+        if isinstance(recipe, DatasetRecipe):
             require_licences(run, read_records(run / EXAMPLES, EXAMPLE))
+        elif isinstance(recipe, GenerateRecipe):
+            _require_known_documents(run, _list_sources(source, Path(recipe.documents.path).absolute()))
+
+
+def _require_known_documents(run: Path, sources: dict[str, str]) -> None:
+    for trajectory in iterate_records(run / TRAJECTORIES, TRAJECTORY):
+        if not is_known(find_licence(trajectory, sources)):
+            problem = f"the pack would hold questions about {trajectory.document_source}, whose licence is unknown"
+            advice = "set it in `sources` of the data set's recipe; or, if you may publish it, --allow-unknown-licence"
+            raise RunError(f"{run}: {problem}; {advice}")
 
 
 def find_unlicensed(source: Source, staged: Path) -> dict[str, str]:

@@ -18,10 +18,10 @@ from autodata.replay import check
 from autodata.replay.move import MOVES, Source, is_folder
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, write_pack
 from autodata.replay.play import Made, hash_records, play
-from autodata.replay.unpack import COSTS, unpack
+from autodata.replay.unpack import COSTS, MOST_BYTES, unpack
 from autodata.run.folder import MANIFEST, find_runs, read_manifest
 from autodata.run.identity import find_weights
-from autodata.run.records import hash_path, link_files, write_file
+from autodata.run.records import digest, hash_path, link_files, write_file
 from autodata.run.software import find_git_commit
 
 # In the order in which they are made: each reads runs of the kinds before it.
@@ -43,9 +43,12 @@ def make_pack(
     Documents of unknown licence are left out unless `allow_unknown`.
     """
     source = find_source(runs)
+    for name in source.unfinished:
+        print(f"{name}: left out, because it is not finished", flush=True)
     with tempfile.TemporaryDirectory(dir=file.absolute().parent, prefix=".pack") as scratch:
         staged, tried = Path(scratch) / "staged", Path(scratch) / "tried.zip"
         pack = stage(source, tables, staged)
+        _require_small(staged, file)
         if not allow_unknown:
             check.require_known_rows(source)
         steps = tuple(_prove(source, pack, staged, tried, tell))
@@ -58,6 +61,14 @@ def make_pack(
         compress(staged, tried)
         tried.replace(file)
     return pack
+
+
+def _require_small(staged: Path, file: Path) -> None:
+    """Raise PackError for what no replay would unpack, before hours are spent to compress it."""
+    size = sum(path.stat().st_size for path in staged.rglob("*") if path.is_file())
+    if size > MOST_BYTES:
+        problem = f"it would hold {size:,} bytes, and no pack is larger than {MOST_BYTES:,}"
+        raise PackError(f"{file} was not made, because {problem}; name a folder with fewer runs")
 
 
 def _prove(source: Source, pack: Pack, staged: Path, tried: Path, tell: Tell) -> Iterator[Step]:
@@ -84,15 +95,19 @@ def _leave_out(source: Source, staged: Path) -> dict[str, str]:
 
 def find_source(folder: Path) -> Source:
     """Read the finished runs below a folder. Raises PackError, RecipeError."""
-    runs = {}
+    runs, unfinished = {}, []
     for path in find_runs(folder):
         manifest = read_manifest(path) or {}
-        kind = manifest.get("inputs", {}).get("kind")
-        if kind in SCHEMAS and manifest.get("finished"):
-            if path == folder:
-                problem = "this is a run itself, and a pack holds all runs below a folder"
-                raise PackError(f"{folder}: {problem}; name the folder that holds it, {folder.absolute().parent}")
-            runs[str(path.relative_to(folder))] = manifest, config.load(SCHEMAS[kind], [str(path / "recipe.yaml")])
+        kind, name = manifest.get("inputs", {}).get("kind"), str(path.relative_to(folder))
+        if kind not in SCHEMAS:
+            continue
+        if path == folder:
+            problem = "this is a run itself, and a pack holds all runs below a folder"
+            raise PackError(f"{folder}: {problem}; name the folder that holds it, {folder.absolute().parent}")
+        if manifest.get("finished"):
+            runs[name] = manifest, config.load(SCHEMAS[kind], [str(path / "recipe.yaml")])
+        else:
+            unfinished.append(name)
     if not runs:
         raise PackError(f"{folder}: no finished run below it")
 
@@ -101,7 +116,8 @@ def find_source(folder: Path) -> Source:
         # best_of_n spends what an agentic run has spent, so it comes after that run.
         return [*SCHEMAS].index(manifest["inputs"]["kind"]), bool(getattr(recipe, "budget_from", None)), name
 
-    return Source(folder.absolute(), {name: runs[name] for name in sorted(runs, key=rank)})
+    ordered = {name: runs[name] for name in sorted(runs, key=rank)}
+    return Source(folder.absolute(), ordered, unfinished=tuple(unfinished))
 
 
 def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
@@ -125,8 +141,10 @@ def stage(source: Source, tables: Sequence[Path], target: Path) -> Pack:
         _write_recipe(target / steps[-1].recipe, replace(recipe, runs=".", output=f"{path.stem}.md", rows=rows))
     documents = {name: hash_path(target / DOCUMENTS / name) for name in source.documents.values()}
     weights = tuple(sorted(set(source.weights)))
-    records = hash_records(source.kept, [step.name for step in steps], target)
-    return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept), records)
+    names = [step.name for step in steps]
+    records = hash_records(source.kept, names, target)
+    costs = {name: digest(path.read_bytes()) for name in names if (path := target / name / MANIFEST).exists()}
+    return Pack(VERSION, find_git_commit(), tuple(steps), documents, weights, dict(source.kept), records, costs=costs)
 
 
 def _find_hindrance(source: Source, kind: str, recipe: Any) -> str:
@@ -146,8 +164,12 @@ def _find_foreign(source: Source, recipe: EvalRecipe) -> str:
     """Say what an evaluation reads that no pack holds."""
     if recipe.prbench or recipe.principia:
         return "it asks the problems of a benchmark, which the pack does not hold"
-    if (weights := find_weights(recipe)) and is_folder(weights) and not source.name(weights):
-        return f"it measures weights outside {source.folder.name}, and another machine cannot say which these are"
+    weights = find_weights(recipe)
+    if not weights or not is_folder(weights):
+        return ""
+    trainings = [f"{name}/" for name, (_, one) in source.runs.items() if isinstance(one, GrpoRecipe)]
+    if not (source.name(weights) or "").startswith(tuple(trainings)):
+        return "it measures weights of no finished training below the folder, which another machine cannot name"
     return ""
 
 

@@ -13,6 +13,7 @@ from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import DomainConfig
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.models import Models
 from autodata.replay.pack import DOCUMENTS, PROMPTS, PackError
 from autodata.run.folder import MANIFEST
 from autodata.run.records import link_files, write_file
@@ -29,6 +30,7 @@ class Source:
     weights: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     tables: dict[str, Path] = field(default_factory=dict)  # step → where the runs' own table stands
+    unfinished: tuple[str, ...] = ()  # names of the runs that no pack holds yet
 
     def name(self, path: str) -> str | None:
         """Return a path's name below the folder of the runs; None if it is elsewhere."""
@@ -47,6 +49,7 @@ def _move_generation(source: Source, recipe: GenerateRecipe, target: Path) -> Ge
     documents = replace(clean.documents, path=f"{DOCUMENTS}/{place}")
     spent = source.name(recipe.budget_from) if recipe.budget_from else None
     domain = _move_prompts(source, clean.domain, target)
+    _move_weights(source, clean.models)
     return replace(clean, documents=documents, budget_from=spent, domain=domain)
 
 
@@ -85,16 +88,22 @@ def _move_evaluation(source: Source, recipe: EvalRecipe, target: Path) -> EvalRe
     # Not by `replace`, which would choose the evaluated endpoint again, before its weights have their new name.
     moved = config.forget_operational(recipe)
     moved.dataset, moved.domain = dataset, _move_prompts(source, moved.domain, target)
-    for endpoint in moved.models.endpoints.values():
-        if endpoint.server and (name := _name_weights(source, endpoint.server.weights)):
-            endpoint.server.weights = name
-    if moved.evaluated and moved.evaluated.weights:
-        moved.evaluated.weights = _name_weights(source, moved.evaluated.weights) or moved.evaluated.weights
+    _move_weights(source, moved.models)
+    if moved.evaluated and (weights := moved.evaluated.weights) and is_folder(weights):
+        moved.evaluated.weights = _name_weights(source, weights)
+        source.weights.append(moved.evaluated.weights)
     return moved
 
 
-def _name_weights(source: Source, weights: str) -> str | None:
-    return source.name(weights) if is_folder(weights) else None
+def _move_weights(source: Source, models: Models) -> None:
+    for endpoint in models.endpoints.values():
+        if endpoint.server:
+            endpoint.server.weights = _name_weights(source, endpoint.server.weights)
+
+
+def _name_weights(source: Source, weights: str) -> str:
+    """Name a folder of weights as a pack does; its revision is the hash of its content, so its place says nothing."""
+    return (source.name(weights) or Path(weights).name) if is_folder(weights) else weights
 
 
 def is_folder(weights: str) -> bool:
@@ -104,6 +113,8 @@ def is_folder(weights: str) -> bool:
 
 def _require_name(source: Source, key: str, run: str) -> str:
     name = source.name(run)
+    if name in source.unfinished:
+        raise PackError(f"{key}={run}: this run is not finished; finish it, or take away the runs that read it")
     if name not in source.runs:
         raise PackError(f"{key}={run}: this run is not below {source.folder}; a pack holds all runs that others read")
     return name

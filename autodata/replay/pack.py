@@ -62,6 +62,7 @@ class Pack:
     kept: dict[str, str] = field(default_factory=dict)  # run that is not made again → why; its records are in the pack
     records: dict[str, str] = field(default_factory=dict)  # file of these records → hash; older packs have none
     left_out: dict[str, str] = field(default_factory=dict)  # documents that the pack does not hold → why
+    costs: dict[str, str] = field(default_factory=dict)  # run → hash of what it had cost; older packs have none
 
 
 _PACK = TypeAdapter(Pack)

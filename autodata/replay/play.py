@@ -85,6 +85,8 @@ def _bring_replies(step: Step, folder: Path) -> int:
 def _run(step: Step, folder: Path) -> None:
     """Run the command of a step as its user would, in the folder of all runs. Raises PackError, RecipeError."""
     log, safe = folder / LOG, _restrict(step)
+    if not (folder / step.recipe).is_file():
+        raise PackError(f"{folder / step.recipe}: the pack names {step.name} but lacks this recipe of it")
     with chdir(folder):  # where its paths begin
         recipe = load(SCHEMAS[step.kind], [step.recipe, *safe])
     for path in filter(None, _list_read(recipe)):
@@ -140,7 +142,7 @@ def hash_output(path: Path) -> str:
     """
     if path.name != EXAMPLES:
         return hash_path(path)
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()]  # as text, U+2028 would end a line
     for row in rows:
         row["provenance"] |= {"recipe_hash": "", "prompts_hash": ""}
     return digest(json.dumps(rows, sort_keys=True).encode())

@@ -1,6 +1,7 @@
 """Keeps RUNS.md: one row for each published result, with what it took, its numbers and the pack that replays it."""
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ def register(file: Path, title: str, hardware: str, runs: Path, packed: tuple[Pa
     path, pack = packed
     before, rows, after = split(file)
     name = f"[{path.name}]({os.path.relpath(path, file.parent)})"
-    row = [title, (pack.git_commit or "–")[:12], hardware, *_sum_up(runs), name, datetime.now(UTC).date().isoformat()]
+    row = [title, _shorten(pack.git_commit), hardware, *_sum_up(runs), name, datetime.now(UTC).date().isoformat()]
     line = _write([_escape(cell) for cell in row])
     rows = [line if name in earlier else earlier for earlier in rows] + [line] * (not any(name in r for r in rows))
     write_file(file, "\n".join([*before, *rows, *after]) + "\n")
@@ -50,6 +51,11 @@ def split(file: Path) -> tuple[list[str], list[str], list[str]]:
     start = lines.index(head[0]) + len(head)
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
     return lines[:start], lines[start:end], lines[end:]
+
+
+def _shorten(commit: str | None) -> str:
+    """Shorten the hash of a commit, but not the mark of files that were changed since."""
+    return re.sub(r"([0-9a-f]{12})[0-9a-f]+", r"\1", commit or "–")
 
 
 def _escape(cell: str) -> str:

@@ -19,8 +19,12 @@ def describe(made: Made) -> str:
     """Write one line about a step."""
     replies = f"{write_count(made.replies, 'stored reply', 'stored replies')}, " if made.replies else ""
     equal = write_count(len(made.outputs), "equal file")
-    what = f"DIFFERENT: {', '.join(made.different)}" if made.different else equal
+    what = _tell_different(made.different) or equal
     return f"{made.step.name:<24} {made.step.kind:<10} {replies}{what} ({made.seconds:.1f} s)"
+
+
+def _tell_different(files: list[str]) -> str:
+    return f"DIFFERENT: {', '.join(files)}" if files else ""
 
 
 def replay(file: Path, folder: Path) -> tuple[Pack, int]:
@@ -32,7 +36,8 @@ def replay(file: Path, folder: Path) -> tuple[Pack, int]:
     records = hash_records(pack.kept, [step.name for step in pack.steps], folder)
     different, uncompared = find_different(pack.records, records), len(records.keys() - pack.records.keys())
     for name, reason in pack.kept.items():
-        print(f"{name:<24} {'kept':<10} as published: {reason}")
+        altered = [file for file in different if file.startswith(f"{name}/")]
+        print(f"{name:<24} {'kept':<10} {_tell_different(altered) or f'as published: {reason}'}")
     for made in play(pack, folder):
         print(describe(made), flush=True)
         different += made.different

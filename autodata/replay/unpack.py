@@ -18,10 +18,10 @@ import yaml
 
 from autodata.replay.pack import DESCRIPTION, DOCUMENTS, PROMPTS, Pack, PackError, is_inside, read_pack
 from autodata.run.folder import MANIFEST
-from autodata.run.records import RunError
+from autodata.run.records import RunError, digest
 
 COSTS = {"ledger", "elapsed_s"}  # all that the manifest of a run that is made again may say
-_MOST_BYTES = 4 << 30
+MOST_BYTES = 4 << 30
 _MOST_FILES = 200_000
 _MOST_DESCRIBED = 16 << 20  # bytes of the description, and of a recipe, which are read as a whole
 _CONTENT = ".content"  # in an unpacked folder, the hash of its pack; no file of a pack has such a name
@@ -52,8 +52,8 @@ def _list_members(archive: zipfile.ZipFile, file: Path) -> list[str]:
     """List the files of an archive. Raises PackError if they are too large, too many, or not plain files."""
     files = [info for info in archive.infolist() if not info.is_dir()]
     names = [info.filename for info in files]
-    if (size := sum(info.file_size for info in files)) > _MOST_BYTES:
-        raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {_MOST_BYTES:,}")
+    if (size := sum(info.file_size for info in files)) > MOST_BYTES:
+        raise PackError(f"{file}: {size:,} bytes when unpacked; no pack is larger than {MOST_BYTES:,}")
     if len(files) > _MOST_FILES:
         raise PackError(f"{file}: {len(files):,} files; no pack has more than {_MOST_FILES:,}")
     taken = Counter(names) + Counter({str(parent) for name in names for parent in PurePosixPath(name).parents})
@@ -81,10 +81,12 @@ def _require_places(members: Sequence[str], pack: Pack, file: Path) -> None:
 def _require_harmless(archive: zipfile.ZipFile, members: Sequence[str], pack: Pack, file: Path) -> None:
     """Raise PackError for a manifest that says that its run is finished, or a recipe that is more than its values."""
     for step in pack.steps:
-        if (name := f"{step.name}/{MANIFEST}") in members:
-            costs = json.loads(_read(archive, name))
-            if not isinstance(costs, dict) or not costs.keys() <= COSTS:
-                raise PackError(f"{file}: {name} says more than what the run had cost")
+        text = _read(archive, name) if (name := f"{step.name}/{MANIFEST}") in members else b""
+        costs = json.loads(text or "{}")
+        if not isinstance(costs, dict) or not costs.keys() <= COSTS:
+            raise PackError(f"{file}: {name} says more than what the run had cost")
+        if step.name in pack.costs and digest(text) != pack.costs[step.name]:
+            raise PackError(f"{file}: {name} says other costs than those with which the pack was made")
     for name in members:
         if name.endswith(".yaml") and not name.startswith(f"{DOCUMENTS}/") and not is_plain(_read(archive, name)):
             raise PackError(

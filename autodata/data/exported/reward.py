@@ -13,7 +13,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import Request, urlopen
 
-from .scorer import Task, Turns, Unreadable, decide, read_reply, score, write_calls
+from .scorer import Task, Turns, Unreadable, cut_reasoning, decide, read_reply, score, write_calls
 from .tasks import StoredVerdicts, load_tasks
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,5 @@ def _try(task: Task, answer: str, judge: Decide) -> float | None:
 
 
 def _read(completion: Completion) -> str:
-    """Return the text after the reasoning."""
-    text = completion if isinstance(completion, str) else completion[-1]["content"]
-    return text.rpartition("</think>")[2]
+    """Return the answer in a completion."""
+    return cut_reasoning(completion if isinstance(completion, str) else completion[-1]["content"] or "")

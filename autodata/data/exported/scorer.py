@@ -54,6 +54,12 @@ def score(task: Task, met: Sequence[bool]) -> float:
     return float(min(max(Fraction(earned, attainable), Fraction(0)), Fraction(1)))
 
 
+def cut_reasoning(text: str) -> str:
+    """Return the answer after the reasoning that a server left in a text; nothing if the reasoning does not end."""
+    is_open = text.lstrip().startswith("<think>") and "</think>" not in text
+    return "" if is_open else text.rpartition("</think>")[2]
+
+
 def decide(task: Task, answer: str) -> list[bool] | None:
     """Return the verdicts that need no judge; None if a judge has to decide. No answer meets no criterion."""
     if not answer.strip():

@@ -7,7 +7,7 @@ from typing import Any
 
 import verifiers.v1 as vf
 
-from .scorer import Turns, decide, read_reply, score, write_calls
+from .scorer import Turns, cut_reasoning, decide, read_reply, score, write_calls
 from .tasks import ATTEMPTS, StoredVerdicts, load_tasks
 
 _TURNS = {"user": vf.UserMessage, "assistant": vf.AssistantMessage, "system": vf.SystemMessage}
@@ -61,7 +61,7 @@ class RubricTask(vf.Task[RubricData, vf.State, RubricTaskConfig]):
 
     @vf.reward
     async def rubric(self, trace: vf.Trace) -> float:
-        task, answer = self.data.task, trace.last_reply
+        task, answer = self.data.task, cut_reasoning(trace.last_reply)
         met = decide(task, answer)
         if met is None and self.config.verdicts:
             met = open_verdicts(self.config.verdicts)(task, answer)
