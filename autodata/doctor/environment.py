@@ -24,6 +24,7 @@ from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.serving.embedded import describe_missing, is_folder, is_offline
 from autodata.serving.journal import Journal, JournalError
+from autodata.serving.wire.connection import NoKey, api_key
 from autodata.types import Outcome, Reply
 
 TRL_FIRST = Version("1.6")  # earlier versions count a reward of None as 0
@@ -56,9 +57,11 @@ def check_key(name: str, endpoint: Endpoint) -> Finding:
     check = f"key of {name}"
     if not endpoint.api_key_env:
         return skip(check, f"models.endpoints.{name}.api_key_env is not set: no key is sent")
-    if endpoint.api_key_env in os.environ:
-        return ok(check, endpoint.api_key_env)
-    return fail(check, f"the environment variable {endpoint.api_key_env} is not set")
+    try:
+        api_key(endpoint)
+    except NoKey as error:
+        return fail(check, f"{error} (models.endpoints.{name}.api_key_env)")
+    return ok(check, endpoint.api_key_env)
 
 
 def check_price(name: str, endpoint: Endpoint) -> Finding:

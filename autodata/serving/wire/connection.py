@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from string import Template
 from typing import Any
@@ -16,13 +17,25 @@ from yarl import URL
 
 from autodata.recipes.models import Endpoint
 from autodata.serving.measured import EndpointError
-from autodata.serving.wire.faults import SHOWN_CHARS, BadShape, ConnectionLost, HttpError, TimedOut, read_words
+from autodata.serving.wire.faults import (
+    SHOWN_CHARS,
+    BadShape,
+    ConnectionLost,
+    HttpError,
+    TimedOut,
+    read_status,
+    read_words,
+)
+from autodata.serving.wire.stream import join_events
 from autodata.types import WrongCall
 
 log = logging.getLogger(__name__)
 SHORTEST_KEY = 8  # characters; a shorter key, such as "x" for a server without keys, stands in many ordinary words
 MAX_REPLY_BYTES, MAX_FILE_BYTES = 64 << 20, 1 << 30  # a file holds the replies of a whole batch
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout bounds the whole request
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
+_ADDED = ("/chat/completions", "/completions", "/responses", "/messages")  # no base_url ends so
+_REPLIES = {"choices", "data", "id"}  # what no error holds at its top, unless it has an "error"
 Json = dict[str, Any]
 
 
@@ -75,7 +88,7 @@ class Connection:
         if self._session is None:
             # The session has no limit of its own: Limit bounds the calls in flight.
             self._session = aiohttp.ClientSession(connector=_Connector(limit=0), timeout=_UNLIMITED)
-        url = self._base.with_path(self._base.path + path).with_query(self._query)
+        url = self._base.with_path(self._base.path.rstrip("/") + path).with_query(self._query)
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -105,18 +118,28 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def make_headers(endpoint: Endpoint) -> dict[str, str]:
-    """Make the headers of every request. An endpoint's own headers come last. Raises NoKey."""
+    """Make the headers of every request. An endpoint's own headers come last. Raises EndpointError, NoKey."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "autodata"}
     if endpoint.api_key_env:
         headers["Authorization"] = f"Bearer {api_key(endpoint)}"
-    return headers | {name: _fill_in(value, endpoint) for name, value in endpoint.headers.items()}
+    for name, value in endpoint.headers.items():
+        headers[name] = _fill_in(value, endpoint).strip()
+        if not _HEADER_NAME.fullmatch(name) or not headers[name].isprintable():
+            problem = "a name has only letters, digits and dashes, and a value no line break"
+            raise EndpointError(
+                f"{endpoint.base_url}: headers: {name!r} is no header ({problem}); change or remove it"
+            )
+    return headers
 
 
 def api_key(endpoint: Endpoint) -> str:
-    """Read the API key from the environment. Raises NoKey if the named variable is not set."""
-    if endpoint.api_key_env not in os.environ:
-        raise _name_missing(endpoint.api_key_env, endpoint)
-    key = os.environ[endpoint.api_key_env].strip()
+    """Read the API key from the environment. Raises NoKey if the named variable is not set, or holds no key."""
+    key = _read_variable(endpoint.api_key_env, endpoint)
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        problem = (
+            f"the value of {endpoint.api_key_env} is no key: it holds a blank, a line break or a special character"
+        )
+        raise NoKey(f"{endpoint.base_url or endpoint.model}: {problem}; set it to the key alone")
     if len(key) < SHORTEST_KEY:
         least = f"fewer than {SHORTEST_KEY} characters"
         log.warning("%s has %s, so it is not hidden in what this run stores", endpoint.api_key_env, least)
@@ -133,30 +156,43 @@ def list_secrets(endpoint: Endpoint) -> list[str]:
 
 
 def _fill_in(value: object, endpoint: Endpoint) -> str:
-    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises NoKey."""
-    try:
-        return Template(str(value)).substitute(os.environ)
-    except KeyError as name:
-        raise _name_missing(name.args[0], endpoint) from None
-    except ValueError as error:
-        raise EndpointError(f"{endpoint.base_url}: {value!r}: {error}; write $$ for a dollar sign") from error
+    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises EndpointError, NoKey."""
+    template = Template(str(value))
+    if not template.is_valid():
+        raise EndpointError(f"{endpoint.base_url}: {value!r}: a $ stands alone; write $$ for a dollar sign")
+    return template.substitute({name: _read_variable(name, endpoint) for name in template.get_identifiers()})
 
 
-def _name_missing(name: str, endpoint: Endpoint) -> NoKey:
-    problem = f"the environment variable {name} is not set"
-    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}")
+def _read_variable(name: str, endpoint: Endpoint) -> str:
+    """Read an environment variable. Raises NoKey if it is not set, or empty."""
+    if value := os.environ.get(name, "").strip():
+        return value
+    where = endpoint.base_url or endpoint.model
+    if not name.isidentifier():
+        raise NoKey(f"{where}: api_key_env must be the name of an environment variable, and never the key itself")
+    raise NoKey(f"{where}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
 
 
 def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:
     """Split the query off base_url, as in "…?api-version=1". Raises EndpointError."""
+    address = (endpoint.base_url or "").strip()
     try:
-        parts, url = urlsplit(endpoint.base_url or ""), URL(endpoint.base_url or "")
+        parts, url = urlsplit(address), URL(address)
         if parts.scheme not in ("http", "https") or not url.host:
             raise ValueError("it needs http:// or https:// and a host")
+        (url.raw_host or "").encode("idna")  # as the look-up of the host does
     except ValueError as error:
-        raise EndpointError(f"base_url={endpoint.base_url}: not a URL ({error}); set base_url") from error
-    query = dict(parse_qsl(parts.query)) | {k: _fill_in(v, endpoint) for k, v in endpoint.query.items()}
-    return url.with_query(None).with_fragment(None).with_path(url.path.rstrip("/")), query
+        raise EndpointError(f"base_url={address}: not a URL ({error}); set base_url") from error
+    if url.user or url.password:
+        advice = "set api_key_env, or headers: {Authorization: Basic $NAME}, of this endpoint"
+        raise EndpointError(
+            f"base_url of {endpoint.model} holds a user name or password: leave them out, and {advice}"
+        )
+    if path := next((path for path in _ADDED if url.path.rstrip("/").endswith(path)), None):
+        raise EndpointError(f"base_url={address}: leave out {path}, which is added to base_url")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query |= {k: _fill_in(v, endpoint) for k, v in endpoint.query.items()}
+    return url.with_query(None).with_fragment(None), query
 
 
 def _find_proxy(url: URL) -> URL | None:
@@ -196,17 +232,25 @@ def decode(payload: bytes) -> Json:
         return {"data": value}
     if not isinstance(value, dict):
         raise BadShape(f"the reply is not a JSON object: {str(value)[:SHOWN_CHARS]!r}")
-    if value.get("error") and not value.get("choices") and not value.get("data"):
-        code = value["error"].get("code") if isinstance(value["error"], dict) else value.get("code")
-        is_status = isinstance(code, int) and 400 <= code < 600
-        raise HttpError(code if is_status else 500, payload[:20_000].decode(errors="replace"))
+    if _is_error(value):
+        raise HttpError(read_status(value), encode(value)[:20_000].decode(errors="replace"))
     return value
 
 
+def _is_error(value: Json) -> bool:
+    """True for an error that an endpoint sends although its status says that all is well."""
+    if value.get("choices") or value.get("data"):
+        return False
+    outcome = value.get("base_resp")  # MiniMax
+    if value.get("error") or (isinstance(outcome, dict) and outcome.get("status_code")):
+        return True
+    return not _REPLIES & value.keys() and any(value.get(key) for key in ("errors", "detail", "message", "msg"))
+
+
 def _decode_slowly(payload: bytes) -> object:
-    """Read what orjson refuses and other parsers accept, as half a character. Raises BadShape."""
+    """Read what orjson refuses and other parsers accept: half a character, a stream of events. Raises BadShape."""
     try:
-        return json.loads(payload)
+        return join_events(payload) or json.loads(payload)
     except (ValueError, RecursionError) as error:
         words = read_words(payload[:20_000].decode(errors="replace"))[:SHOWN_CHARS]
         raise BadShape(f"the reply is not JSON: {words!r}") from error
