@@ -145,15 +145,17 @@ _RULES = (
 _PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
 _UNKNOWN = Meaning(Kind.PASSING, "the endpoint sends an error instead of a reply: check base_url and model")
 _NO_COMPLETION = Meaning(Kind.PASSING, "this is no chat completion: check base_url")
+_TOO_SLOW = Meaning(Kind.PASSING, "is the server up? if it needs longer, raise timeout_s of this endpoint")
 _NO_DECODER = Meaning(Kind.PASSING, "set headers: {Accept-Encoding: identity} of this endpoint")
 _NO_TRUST = Meaning(
     Kind.CLOSED, "set SSL_CERT_FILE to the certificates of your organisation, or base_url to http:// or another host"
 )
-# Words of a connection that did not work for a reason which the recipe can change.
+# Words of a connection that failed for a reason which the recipe can change.
 _BROKEN = {
     "CERTIFICATE_VERIFY_FAILED": _NO_TRUST,
     "WRONG_VERSION_NUMBER": _NO_TRUST,
     "not decode content-encoding": _NO_DECODER,
+    "no complete reply within": _TOO_SLOW,
 }
 _ELSE = Meaning(Kind.REFUSED, "check base_url and model in models.endpoints of the recipe")
 _TRIED_AGAIN = {408, 409, 425}
