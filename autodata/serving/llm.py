@@ -16,8 +16,10 @@ from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
 from autodata.serving.wire import failures
+from autodata.serving.wire.batch_files import BATCHES
 from autodata.serving.wire.batches import Batches
-from autodata.serving.wire.connection import Connection, Json
+from autodata.serving.wire.body import Json
+from autodata.serving.wire.connection import Connection
 from autodata.serving.wire.failures import EmptyReply
 from autodata.serving.wire.faults import BadShape, Fault
 from autodata.serving.wire.pace import Pace
@@ -139,7 +141,7 @@ class Client:
             pace = Pace(rated, limit)
             self._lines[name] = line = Line(endpoint, Connection(endpoint), limit, pace)
             if endpoint.batch:
-                path = self._journal.path.with_suffix(".batches.jsonl")
+                path = self._journal.path.with_suffix(BATCHES)
                 line.batches = Batches(endpoint, line.connection, pace, path, self._require_room)
             elif following := _follow_load(name, endpoint, limit):
                 self._controllers.append(asyncio.create_task(following))

@@ -1,7 +1,6 @@
 """Sends one HTTP request to an endpoint. A reply is never matched to another request, and its size is bounded."""
 
 import asyncio
-import json
 import logging
 import os
 import re
@@ -12,21 +11,12 @@ from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import orjson
 from yarl import URL
 
 from autodata.recipes.models import Endpoint
 from autodata.serving.measured import EndpointError
-from autodata.serving.wire.faults import (
-    SHOWN_CHARS,
-    BadShape,
-    ConnectionLost,
-    HttpError,
-    TimedOut,
-    read_status,
-    read_words,
-)
-from autodata.serving.wire.stream import join_events
+from autodata.serving.wire.body import Json, decode, encode
+from autodata.serving.wire.faults import ConnectionLost, HttpError, TimedOut
 from autodata.types import WrongCall
 
 log = logging.getLogger(__name__)
@@ -35,8 +25,6 @@ MAX_REPLY_BYTES, MAX_FILE_BYTES = 64 << 20, 1 << 30  # a file holds the replies 
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout bounds the whole request
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
 _ADDED = ("/chat/completions", "/completions", "/responses", "/messages")  # no base_url ends so
-_REPLIES = {"choices", "data", "id"}  # what no error holds at its top, unless it has an "error"
-Json = dict[str, Any]
 
 
 class NoKey(EndpointError):
@@ -213,44 +201,3 @@ async def _receive(response: aiohttp.ClientResponse, at_most: int) -> bytes:
             response.close()
             raise ConnectionLost(f"the reply is longer than {at_most:,} bytes")
     return b"".join(parts)
-
-
-def encode(body: Json) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # half a character in a text, or a number of more than 64 bits
-        return json.dumps(body).encode()
-
-
-def decode(payload: bytes) -> Json:
-    """Read the JSON object of a reply. Raises BadShape, or HttpError for an error that was sent with HTTP 200."""
-    try:
-        value = orjson.loads(payload)
-    except ValueError:
-        value = _decode_slowly(payload)
-    if isinstance(value, list):  # a list of models, as some servers send it
-        return {"data": value}
-    if not isinstance(value, dict):
-        raise BadShape(f"the reply is not a JSON object: {str(value)[:SHOWN_CHARS]!r}")
-    if _is_error(value):
-        raise HttpError(read_status(value), encode(value)[:20_000].decode(errors="replace"))
-    return value
-
-
-def _is_error(value: Json) -> bool:
-    """True for an error that an endpoint sends although its status says that all is well."""
-    if value.get("choices") or value.get("data"):
-        return False
-    outcome = value.get("base_resp")  # MiniMax
-    if value.get("error") or (isinstance(outcome, dict) and outcome.get("status_code")):
-        return True
-    return not _REPLIES & value.keys() and any(value.get(key) for key in ("errors", "detail", "message", "msg"))
-
-
-def _decode_slowly(payload: bytes) -> object:
-    """Read what orjson refuses and other parsers accept: half a character, a stream of events. Raises BadShape."""
-    try:
-        return join_events(payload) or json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        words = read_words(payload[:20_000].decode(errors="replace"))[:SHOWN_CHARS]
-        raise BadShape(f"the reply is not JSON: {words!r}") from error
