@@ -310,9 +310,9 @@ def _merge_layer(config: DictConfig, layer: Layer) -> DictConfig:
     except (TypeError, ValidationError) as error:
         if "full_key:" in str(error) or not (key := _find_misfit(config, layer.values)):
             raise
-        form = "a list" if isinstance(OmegaConf.select(config, key), ListConfig) else "a mapping {key: value}"
-        problem = f"{key}={OmegaConf.select(layer.values, key)}: write {form}"
-        raise RecipeError(f"{layer.name}: {problem}") from error
+        is_list = isinstance(OmegaConf.select(config, key), ListConfig)
+        advice = "write a list" if is_list else "write a mapping {key: value}"
+        raise RecipeError(f"{layer.name}: {key}={OmegaConf.select(layer.values, key)}: {advice}") from error
 
 
 def _find_misfit(config: DictConfig, values: DictConfig, prefix: str = "") -> str:
