@@ -183,6 +183,47 @@ def test_content_in_parts_is_read(ask, content, answer):
     assert (reply.content, reply.reasoning, len(server.requests)) == (*answer, 1)
 
 
+def stream(*events: object, end: bytes = b"data: [DONE]\n\n") -> Scripted:
+    return Scripted(b"".join(b"event: x\r\ndata: " + json.dumps(e).encode() + b"\r\n\r\n" for e in events) + end)
+
+
+def delta(finish_reason: str | None = None, **piece: object) -> dict[str, object]:
+    return {"model": "m", "choices": [{"index": 0, "delta": piece, "finish_reason": finish_reason}]}
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together(ask):
+    pieces = [delta(role="assistant", content=""), delta(reasoning_content="h"), delta(reasoning_content="m"),
+              delta(content="fi"), delta(content=None), delta(content="ne"), delta("stop"),
+              {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}]  # fmt: skip
+    (reply,), _, _ = ask(lambda body, count: stream(*pieces), request())
+    assert (reply.content, reply.reasoning, reply.prompt_tokens, reply.completion_tokens) == ("fine", "hm", 5, 2)
+
+
+def test_calls_in_a_stream_are_joined_by_their_index(ask):
+    calls = [{"index": 0, "id": "a", "function": {"name": "propose", "arguments": ""}},
+             {"index": 0, "function": {"arguments": '{"diagnosis"'}},
+             {"index": 1, "function": {"name": "give_up", "arguments": "{}"}},
+             {"index": 0, "function": {"arguments": ': "easy"}'}}]  # fmt: skip
+    pieces = [*(delta(tool_calls=[call]) for call in calls), delta("tool_calls")]
+    (reply,), _, _ = ask(lambda body, count: stream(*pieces), request(tools=(TOOLS[0],)))
+    assert (reply.tool, json.loads(reply.arguments)) == ("propose", {"diagnosis": "easy"})
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [stream(delta(content="fi")), stream(delta(content="fi"), end=b""), stream(delta(content="fi"), end=b"data:{")],
+)
+def test_a_stream_that_was_cut_off_is_no_answer(ask, cut):
+    (reply,), server, _ = ask(lambda body, count: cut if count == 1 else FINE, request())
+    assert (reply.content, len(server.requests)) == ("fine", 2)
+
+
+@pytest.mark.parametrize("payload", [b"data: [DONE]\n", b"data: 3\n", b'data: {"choices": 3}\n', b"data:\n", b": x\n"])
+def test_what_is_no_stream_of_a_completion_is_no_answer(ask, payload):
+    with pytest.raises(EndpointError):
+        ask(lambda body, count: Scripted(payload), request(), retries=0)
+
+
 MARKUP = [
     '[TOOL_CALLS][{"name": "propose", "arguments": {"diagnosis": "easy"}}]',
     '[TOOL_CALLS]propose[ARGS]{"diagnosis": "easy"}',
@@ -319,6 +360,16 @@ def test_a_busy_endpoint_is_waited_for_beyond_all_retries(ask, status):
 def test_patience_has_an_end(ask):
     with pytest.raises(EndpointClosed, match=r"HTTP 429, slow.*patience_s"):
         ask(lambda body, count: refuse("slow", 429, retry_after="60"), request(), patience_s=30.0)
+
+
+def test_patience_begins_with_the_first_refusal_after_a_success_and_not_while_nothing_is_asked():
+    pace = Pace(Endpoint("m", patience_s=0.05), Limit(8))
+    time.sleep(0.06)
+    assert pace.slow_down(0.01, "judge", "slow down")
+    time.sleep(0.06)
+    assert not pace.slow_down(0.01, "judge", "slow down")
+    pace.speed_up()
+    assert pace.slow_down(0.01, "judge", "slow down")
 
 
 def test_the_first_request_waits_as_later_ones_do():

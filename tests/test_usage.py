@@ -49,6 +49,7 @@ WEAK, JUDGE = Role.WEAK_SOLVER, Role.JUDGE
     (COUNTS | {"completion_tokens_details": {"reasoning_tokens": 90}}, Usage(1_000, 100, 0, 90)),
     (COUNTS | {"completion_tokens_details": {"reasoning_tokens": 101}}, Usage(1_000, 201, 0, 101)),
     (COUNTS | {"total_tokens": 1_500}, Usage(1_000, 500)),
+    ({"total_tokens": 1_500}, Usage()),  # which of them are dear cannot be known
     # what it cost: OpenRouter, the same with the user's own key, Perplexity, xAI, DeepInfra
     (COUNTS | {"cost": 0.00014}, Usage(1_000, 100, nano_usd=140_000)),
     (COUNTS | {"cost": 0}, Usage(1_000, 100, nano_usd=0)),

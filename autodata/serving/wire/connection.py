@@ -123,11 +123,8 @@ def make_headers(endpoint: Endpoint) -> dict[str, str]:
 def api_key(endpoint: Endpoint) -> str:
     """Read the API key from the environment. Raises NoKey if the named variable is not set, or holds no key."""
     key = _read_variable(endpoint.api_key_env, endpoint)
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        problem = (
-            f"the value of {endpoint.api_key_env} is no key: it holds a blank, a line break or a special character"
-        )
-        raise NoKey(f"{endpoint.base_url or endpoint.model}: {problem}; set it to the key alone")
+    if not key.isascii() or key.casefold().startswith("bearer "):
+        raise _no_key(endpoint.api_key_env, endpoint)
     if len(key) < SHORTEST_KEY:
         least = f"fewer than {SHORTEST_KEY} characters"
         log.warning("%s has %s, so it is not hidden in what this run stores", endpoint.api_key_env, least)
@@ -140,7 +137,9 @@ def list_secrets(endpoint: Endpoint) -> list[str]:
     for value in (*endpoint.headers.values(), *endpoint.query.values()):
         names += Template(str(value)).get_identifiers()
     values = [os.environ.get(name, "").strip() for name in names]
-    return sorted((value for value in values if len(value) >= SHORTEST_KEY), key=len, reverse=True)
+    values = [value for value in values if len(value) >= SHORTEST_KEY and value.isprintable()]
+    in_urls = [URL.build(query={"": value}).raw_query_string.removeprefix("=") for value in values]
+    return sorted({*values, *in_urls}, key=len, reverse=True)
 
 
 def _fill_in(value: object, endpoint: Endpoint) -> str:
@@ -152,13 +151,20 @@ def _fill_in(value: object, endpoint: Endpoint) -> str:
 
 
 def _read_variable(name: str, endpoint: Endpoint) -> str:
-    """Read an environment variable. Raises NoKey if it is not set, or empty."""
-    if value := os.environ.get(name, "").strip():
-        return value
-    where = endpoint.base_url or endpoint.model
+    """Read an environment variable. Raises NoKey if it is not set, or cannot be sent."""
+    where, value = endpoint.base_url or endpoint.model, os.environ.get(name, "").strip()
     if not name.isidentifier():
         raise NoKey(f"{where}: api_key_env must be the name of an environment variable, and never the key itself")
-    raise NoKey(f"{where}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
+    if not value:
+        raise NoKey(f"{where}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
+    if not value.isprintable():
+        raise _no_key(name, endpoint)
+    return value
+
+
+def _no_key(name: str, endpoint: Endpoint) -> NoKey:
+    problem = f"the value of {name} is no key: it begins with Bearer, or holds a line break or a special character"
+    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}; set it to the key alone")
 
 
 def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:

@@ -117,19 +117,6 @@ def find_limit(reply: Reply, budget: int) -> Reply:
     return reply
 
 
-def count_read(completion: Mapping[str, object]) -> int:
-    """Count the prompt tokens that the server read, with cached ones that it reports apart; 0 if not reported."""
-    usage = _as_mapping(completion.get("usage"))
-    details = _as_mapping(usage.get("prompt_tokens_details"))
-    return _count(usage, "prompt_tokens") + _count(details, "cached_tokens")
-
-
-def _count(counts: Mapping[str, object], name: str) -> int:
-    """Read a reported count; 0 if it is missing or negative, or no number."""
-    value = counts.get(name)
-    return max(int(value), 0) if isinstance(value, int | float) and abs(value) < 1e15 else 0
-
-
 def _find_called(message: Mapping[str, object]) -> tuple[str, str]:
     """Return name and arguments of the first function called: a model makes one move.
 
