@@ -27,10 +27,14 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
 _ADDED = ("/chat/completions", "/completions", "/responses", "/messages")  # no base_url ends so
 
 
-class NoKey(EndpointError):
-    """An environment variable that an endpoint names is not set."""
+class WrongEndpoint(EndpointError):
+    """The recipe describes an endpoint that cannot be asked."""
 
     exit_code = WrongCall.exit_code
+
+
+class NoKey(WrongEndpoint):
+    """An environment variable that an endpoint names is not set, or holds no key."""
 
 
 class Connection:
@@ -106,7 +110,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def make_headers(endpoint: Endpoint) -> dict[str, str]:
-    """Make the headers of every request. An endpoint's own headers come last. Raises EndpointError, NoKey."""
+    """Make the headers of every request. An endpoint's own headers come last. Raises WrongEndpoint, NoKey."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "autodata"}
     if endpoint.api_key_env:
         headers["Authorization"] = f"Bearer {api_key(endpoint)}"
@@ -114,7 +118,7 @@ def make_headers(endpoint: Endpoint) -> dict[str, str]:
         headers[name] = _fill_in(value, endpoint).strip()
         if not _HEADER_NAME.fullmatch(name) or not headers[name].isprintable():
             problem = "a name has only letters, digits and dashes, and a value no line break"
-            raise EndpointError(
+            raise WrongEndpoint(
                 f"{endpoint.base_url}: headers: {name!r} is no header ({problem}); change or remove it"
             )
     return headers
@@ -143,10 +147,10 @@ def list_secrets(endpoint: Endpoint) -> list[str]:
 
 
 def _fill_in(value: object, endpoint: Endpoint) -> str:
-    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises EndpointError, NoKey."""
+    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises WrongEndpoint, NoKey."""
     template = Template(str(value))
     if not template.is_valid():
-        raise EndpointError(f"{endpoint.base_url}: {value!r}: a $ stands alone; write $$ for a dollar sign")
+        raise WrongEndpoint(f"{endpoint.base_url}: {value!r}: a $ stands alone; write $$ for a dollar sign")
     return template.substitute({name: _read_variable(name, endpoint) for name in template.get_identifiers()})
 
 
@@ -168,7 +172,7 @@ def _no_key(name: str, endpoint: Endpoint) -> NoKey:
 
 
 def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:
-    """Split the query off base_url, as in "…?api-version=1". Raises EndpointError."""
+    """Split the query off base_url, as in "…?api-version=1". Raises WrongEndpoint."""
     address = (endpoint.base_url or "").strip()
     try:
         parts, url = urlsplit(address), URL(address)
@@ -176,14 +180,14 @@ def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:
             raise ValueError("it needs http:// or https:// and a host")
         (url.raw_host or "").encode("idna")  # as the look-up of the host does
     except ValueError as error:
-        raise EndpointError(f"base_url={address}: not a URL ({error}); set base_url") from error
+        raise WrongEndpoint(f"base_url={address}: not a URL ({error}); set base_url") from error
     if url.user or url.password:
         advice = "set api_key_env, or headers: {Authorization: Basic $NAME}, of this endpoint"
-        raise EndpointError(
+        raise WrongEndpoint(
             f"base_url of {endpoint.model} holds a user name or password: leave them out, and {advice}"
         )
     if path := next((path for path in _ADDED if url.path.rstrip("/").endswith(path)), None):
-        raise EndpointError(f"base_url={address}: leave out {path}, which is added to base_url")
+        raise WrongEndpoint(f"base_url={address}: leave out {path}, which is added to base_url")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     query |= {k: _fill_in(v, endpoint) for k, v in endpoint.query.items()}
     return url.with_query(None).with_fragment(None), query
