@@ -119,6 +119,7 @@ def test_calls_that_no_batch_answers_end_after_the_retries(tmp_path):
     (error,) = replies
     assert isinstance(error, EndpointError)
     assert "could not be executed in time" in str(error)
+    assert "lower batch.requests, or leave out `batch`" in str(error)
 
 
 def test_errors_of_single_calls_mean_what_they_mean_live(tmp_path):

@@ -255,6 +255,7 @@ def test_a_call_in_the_markup_of_its_model_is_read(ask, text):
         ('{"error": {"message": "Failed", "metadata": {"raw": "{\\"message\\": \\"slow\\"}"}}}', "Failed; slow"),
         ("<html><head><title>502 Bad Gateway</title></head><h1>Oh</h1>no</html>", "502 Bad Gateway; Oh no"),
         ("plain   words", "plain words"),
+        ('{"error": "half \\ud800"}', "half ?"),
         ("", ""),
         ("[[[[", "[[[["),
     ],

@@ -16,7 +16,7 @@ _CACHED = ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "ca
 _CREATED = "cache_creation_input_tokens"  # written to the cache; only where cached tokens are counted apart
 _REASONING = ("completion_tokens_details.reasoning_tokens", "reasoning_tokens")
 # Perplexity lists a price for each part, and the sum; DeepInfra says that its sum is estimated.
-_COSTS = ("cost.total_cost", "cost", "estimated_cost")
+_COSTS = ("cost.total_cost", "cost", "total_cost", "estimated_cost")
 _UPSTREAM = "cost_details.upstream_inference_cost"  # OpenRouter, with a key of the user's own at the model's provider
 
 

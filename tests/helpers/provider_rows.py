@@ -395,6 +395,10 @@ ROWS: dict[str, Row] = {
     "start: the address has no scheme": Row(always(FINE), {"base_url": "localhost:8000/v1"},
                                             models=list_models("fake")),
     "half a character": Row(always(completion("fi\ud800ne"))),
+    "half a character in a call": Row(always(completion(None, "tool_calls", tool_calls=[
+        {"function": {"name": "propose", "arguments": '{"diagnosis": "\ud800"}'}}])), asked=MOVES),
+    "half a character in a call in the text": Row(always(completion(
+        '{"name": "propose", "arguments": "{\\"diagnosis\\": \\"\\ud800\\"}"}')), asked=MOVES),
 }  # fmt: skip
 
 

@@ -12,19 +12,13 @@ import orjson
 
 from autodata.serving.journal import explain
 from autodata.serving.wire.body import Json, decode, encode
-from autodata.serving.wire.faults import BadShape, Fault, HttpError, read_words
+from autodata.serving.wire.faults import BadShape, Fault, HttpError, Lost, read_words
 
 # How providers also write the end of a batch.
 _ENDS = {"canceled": "cancelled", "success": "completed", "succeeded": "completed", "ended": "completed",
          "timeout_exceeded": "expired", "error": "failed"}  # fmt: skip
 BATCHES = ".batches.jsonl"  # how the name of a file of records ends
 _ID = re.compile(r"(?!.*\.\.)[\w.:=+/-]{1,500}")  # it becomes a part of a URL
-
-
-class Lost(Fault):
-    """A call that its batch did not answer: the batch expired, was cancelled, or lost it."""
-
-    name = "lost_in_batch"
 
 
 class Status(StrEnum):

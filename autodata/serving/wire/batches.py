@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from autodata.recipes.models import Batch, Endpoint
 from autodata.serving.measured import EndpointClosed
-from autodata.serving.wire.batch_files import BatchRecords, Lost, SentBatch, read_id, read_results, read_status
+from autodata.serving.wire.batch_files import BatchRecords, SentBatch, read_id, read_results, read_status
 from autodata.serving.wire.body import Json, encode
 from autodata.serving.wire.connection import Connection
 from autodata.serving.wire.failures import hide_key
-from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError, read_words
+from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError, Lost, read_words
 from autodata.serving.wire.meaning import BATCH_API
 from autodata.serving.wire.pace import Pace
 from autodata.serving.wire.retries import persist

@@ -40,6 +40,12 @@ class TimedOut(Fault):
     name = "timeout"
 
 
+class Lost(Fault):
+    """A call that its batch did not answer: the batch expired, was cancelled, or lost it."""
+
+    name = "lost_in_batch"
+
+
 class HttpError(Fault):
     """The endpoint answered with an error. `words` is what it says; `headers` have lower-case names."""
 
@@ -100,4 +106,4 @@ def _strip(page: str) -> str:
 
 
 def _join(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).encode(errors="replace").decode()  # half a character cannot be stored or shown

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autodata.serving.wire.faults import WITHIN, BadShape, Fault, HttpError
+from autodata.serving.wire.faults import WITHIN, BadShape, Fault, HttpError, Lost
 from autodata.serving.wire.waits import read_wait
 
 REFUSALS = frozenset({400, 413, 422})  # the endpoint is up and refuses this very request
@@ -145,11 +145,13 @@ _RULES = (
 _PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
 _UNKNOWN = Meaning(Kind.PASSING, "the endpoint sends an error instead of a reply: check base_url and model")
 _NO_COMPLETION = Meaning(Kind.PASSING, "this is no chat completion: check base_url")
+_LOST = Meaning(Kind.PASSING, "no batch answered it: lower batch.requests, or leave out `batch` of this endpoint")
 _TOO_SLOW = Meaning(Kind.PASSING, "is the server up? if it needs longer, raise timeout_s of this endpoint")
 _NO_DECODER = Meaning(Kind.PASSING, "set headers: {Accept-Encoding: identity} of this endpoint")
 _NO_TRUST = Meaning(
     Kind.CLOSED, "set SSL_CERT_FILE to the certificates of your organisation, or base_url to http:// or another host"
 )
+_BY_TYPE = {BadShape: _NO_COMPLETION, Lost: _LOST}
 # Words of a connection that failed for a reason which the recipe can change.
 _BROKEN = {
     "CERTIFICATE_VERIFY_FAILED": _NO_TRUST,
@@ -165,7 +167,7 @@ def interpret(fault: Fault) -> Meaning:
     """Say what an error means."""
     if not isinstance(fault, HttpError):
         meanings = (meaning for words, meaning in _BROKEN.items() if words in str(fault))
-        return _NO_COMPLETION if isinstance(fault, BadShape) else next(meanings, _PASSING)
+        return _BY_TYPE.get(type(fault)) or next(meanings, _PASSING)
     if _names_wait(fault):
         return Meaning(Kind.BUSY, _TOO_LONG)
     for rule in _RULES:

@@ -98,7 +98,8 @@ def find_answer(reply: Reply, request: Request) -> Reply:
         is_wanted = bool(request.tools) or reply.content.strip()
         return reply if is_wanted else replace(reply, outcome=Outcome.EMPTY)  # a call of an unknown function
     if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
-        return replace(reply, tool=called[0], arguments=called[1], outcome=Outcome.ANSWERED)
+        tool, arguments = map(_as_text, called)
+        return replace(reply, tool=tool, arguments=arguments, outcome=Outcome.ANSWERED)
     if request.schema and not reply.content.strip() and (last_object := find_last_object(reply.reasoning)):
         return replace(reply, content=last_object, outcome=Outcome.ANSWERED)
     return reply
@@ -127,7 +128,7 @@ def _find_called(message: Mapping[str, object]) -> tuple[str, str]:
         function = _as_mapping(call.get("function")) or call
         if name := _as_text(function.get("name")):
             arguments = function.get("arguments", function.get("input"))
-            return name, arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+            return name, _as_text(arguments) if isinstance(arguments, str) else json.dumps(arguments or {})
     return "", ""
 
 
