@@ -249,7 +249,8 @@ def _follow_load(name: str, endpoint: Endpoint, limit: Limit) -> Coroutine[objec
         return None
     if endpoint.leases:
         return limits.follow_leases(name, Path(endpoint.leases), limit)
-    is_provider = (endpoint.api_key_env or endpoint.headers or endpoint.query) and not endpoint.server
+    wants_key = endpoint.api_key_env or "$" in f"{endpoint.headers} {endpoint.query}"  # a variable, as of Azure's key
+    is_provider = wants_key and not endpoint.server
     return None if is_provider else limits.follow_server(endpoint.base_url or "", limit)
 
 
