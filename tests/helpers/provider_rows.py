@@ -409,7 +409,9 @@ def meet(row: Row) -> str:
         models = models_at(values.pop("base_url", server.url), **values)
         words = _start(models.endpoints["fake"]) if row.models else _ask_once(models, row)
         times = len(server.requests)
-    words = re.sub(r"127\.0\.0\.1:\d+", "HOST", re.sub(r"tried for \d+ s", "tried for … s", words))
+    varying = {r"tried for \d+ s": "tried for … s", r"127\.0\.0\.1:\d+": "HOST", r"\d{5,} h \d\d min": "… h"}
+    for pattern, shown in varying.items():
+        words = re.sub(pattern, shown, words)
     return f"{words} ({times} requests)" if times > 1 else words
 
 
