@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from autodata import command
 from autodata.recipes import budgets
@@ -134,8 +135,34 @@ def _merge(schema: type, layers: list[Layer]) -> DictConfig:
     for layer in layers:
         _require_known(schema, layer)
         with name_in_errors(layer.name):
-            config = OmegaConf.merge(config, layer.values)
+            config = _merge_layer(config, layer)
     return config
+
+
+def _merge_layer(config: DictConfig, layer: Layer) -> DictConfig:
+    """Merge a layer; name the key if it holds a value where a mapping or a list belongs, which OmegaConf does not."""
+    try:
+        return OmegaConf.merge(config, layer.values)
+    except (TypeError, ValidationError) as error:
+        if "full_key:" in str(error) or not (key := _find_misfit(config, layer.values)):
+            raise
+        is_list = isinstance(OmegaConf.select(config, key), ListConfig)
+        advice = "write a list" if is_list else "write a mapping {key: value}"
+        raise RecipeError(f"{layer.name}: {key}={OmegaConf.select(layer.values, key)}: {advice}") from error
+
+
+def _find_misfit(config: DictConfig, values: DictConfig, prefix: str = "") -> str:
+    """Find the deepest key whose value does not fit the schema; an empty text if there is none."""
+    for key, value in values.items_ex(resolve=False):
+        nested: object = value
+        for name in reversed([*prefix.split(".")[:-1], str(key)]):
+            nested = {name: nested}
+        try:
+            OmegaConf.merge(config, nested)
+        except (TypeError, OmegaConfBaseException):
+            deeper = _find_misfit(config, value, f"{prefix}{key}.") if isinstance(value, DictConfig) else ""
+            return deeper or f"{prefix}{key}"
+    return ""
 
 
 def _require_known(schema: type, layer: Layer) -> None:

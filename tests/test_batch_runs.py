@@ -13,6 +13,7 @@ from autodata.judge_audit import audit
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest
+from autodata.serving.measured import EndpointClosed
 from autodata.serving.wire import batches
 from tests import test_judge_audit
 from tests.helpers import commands
@@ -102,6 +103,24 @@ def test_baseline_documents_in_batches_are_those_of_live_calls(tmp_path, monkeyp
         assert len(server.requests) == 2 * len(server.batched) + 2  # each command probes the server once
     live, batched = (tmp_path / run / "trajectories.jsonl" for run in ("live", "batched"))
     assert live.read_bytes() == batched.read_bytes()
+
+
+def test_a_run_whose_batch_is_under_way_takes_no_other_recipe(tmp_path, monkeypatch, capsys):
+    """The batch is paid for, so the run must end as it began, although it has stored nothing yet."""
+    write_documents(tmp_path / "docs", 1)
+    with batch_server(play_skills) as server:
+        values = arguments(tmp_path, server.url, "arm=cot", "models.endpoints.small.batch=" + AT_ONCE)
+
+        async def find_no_batch(self, batch):
+            raise EndpointClosed("the key was revoked")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(batches.Batches, "_look", find_no_batch)
+            assert "the key was revoked" in run_main(broken, capsys, values)
+        assert server.provider.posts == 1
+        assert "was made from other inputs" in run_main(monkeypatch, capsys, [*values, "seed=9"])
+        run_main(monkeypatch, capsys, values)
+        assert len(server.batched) == len({json.dumps(body, sort_keys=True) for body in server.batched})
 
 
 def test_the_loop_cannot_wait_for_batches(tmp_path, monkeypatch, capsys):

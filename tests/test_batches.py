@@ -13,7 +13,15 @@ from autodata.serving.journal import Journal, read_replies
 from autodata.serving.llm import Client, Draining
 from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured
 from autodata.serving.wire import batches
-from autodata.serving.wire.batch_files import BatchRecords, SentBatch, read_id, read_results, read_status
+from autodata.serving.wire.batch_files import (
+    BATCHES,
+    BatchRecords,
+    SentBatch,
+    has_open_calls,
+    read_id,
+    read_results,
+    read_status,
+)
 from autodata.serving.wire.faults import BadShape, Fault, HttpError
 from autodata.types import Outcome
 from tests.helpers.fake_batches import batch_server
@@ -111,6 +119,7 @@ def test_calls_that_no_batch_answers_end_after_the_retries(tmp_path):
     (error,) = replies
     assert isinstance(error, EndpointError)
     assert "could not be executed in time" in str(error)
+    assert "lower batch.requests, or leave out `batch`" in str(error)
 
 
 def test_errors_of_single_calls_mean_what_they_mean_live(tmp_path):
@@ -236,6 +245,56 @@ def test_a_provider_without_a_batch_api_is_named(tmp_path):
     assert "leave out `batch`" in str(error)
 
 
+def leave_under_way(server, path) -> None:
+    """Send a batch of two calls and stop waiting for it."""
+    server.provider.looks = 10**9
+    with pytest.raises(TimeoutError):
+        ask_all(server, path, 1, 2, at_most_s=0.3)
+    server.provider.looks = 1
+
+
+def test_a_batch_that_the_provider_has_forgotten_is_named_and_not_sent_twice_unasked(tmp_path):
+    with batch_server(echo) as server:
+        leave_under_way(server, tmp_path)
+        server.provider.batches.clear()
+        replies, _ = ask_all(server, tmp_path, 1, 2)
+        assert all(isinstance(error, EndpointClosed) for error in replies)
+        assert "no such batch; the provider does not know batch batch_0: set api_key_env" in str(replies[0])
+        records = tmp_path / "journal.batches.jsonl"
+        assert f"remove the lines of file-0 from {records}" in str(replies[0])
+        records.write_text("\n".join(line for line in records.read_text().splitlines() if '"file-0"' not in line))
+        assert texts(ask_all(server, tmp_path, 1, 2)[0]) == ["reply to seed 1", "reply to seed 2"]
+
+
+def test_calls_whose_results_the_provider_has_deleted_are_sent_again(tmp_path):
+    with batch_server(echo) as server:
+        leave_under_way(server, tmp_path)
+        server.answer(server.provider.batches["batch_0"])
+        del server.provider.files[server.provider.batches["batch_0"]["output_file_id"]]
+        replies, client = ask_all(server, tmp_path, 1, 2)
+        assert server.provider.sizes == [2, 2]
+    assert texts(replies) == ["reply to seed 1", "reply to seed 2"]
+    assert client.counts["retried_lost_in_batch"] == 2
+
+
+def test_a_batch_is_known_with_and_without_a_slash_after_its_address(tmp_path):
+    with batch_server(echo) as server:
+        leave_under_way(server, tmp_path)
+        replies, _ = ask_all(server, tmp_path, 1, 2, base_url=f"{server.url}/")
+        assert server.provider.posts == 1
+    assert texts(replies) == ["reply to seed 1", "reply to seed 2"]
+
+
+def test_a_batch_that_was_sent_pins_its_run_until_its_results_are_taken(tmp_path):
+    records = BatchRecords(tmp_path / f"journal{BATCHES}", "here")
+    assert not has_open_calls(records.path)
+    records.append(file="f1", url="here", keys=["a", "b"])
+    records.append(file="f1", taken=["a"])
+    assert has_open_calls(records.path)
+    records.append(file="f1", taken=["b"])
+    assert not has_open_calls(records.path)
+
+
 def test_the_record_knows_the_latest_batch_of_a_call(tmp_path):
     records = BatchRecords(tmp_path / "records", "here")
     records.append(file="f1", url="here", keys=["a", "b"])
@@ -261,6 +320,8 @@ def test_results_are_read_whatever_a_provider_sends():
         {"custom_id": "fine", "response": {"status_code": 200, "body": {"choices": [1]}}},
         {"custom_id": "error", "response": {"status_code": 429, "body": {"error": {"message": "slow"}}}},
         {"custom_id": "text", "response": {"status_code": 200, "body": "text"}},
+        {"custom_id": "a text", "response": {"status_code": "200", "body": '{"choices": [1]}'}},
+        {"custom_id": "status as a text", "response": {"status_code": "429", "body": {"error": "slow"}}},
         {"custom_id": "none", "response": None, "error": {"message": "lost"}},
         {"custom_id": 7},
         [],
@@ -270,7 +331,9 @@ def test_results_are_read_whatever_a_provider_sends():
     assert isinstance(results["error"], HttpError)
     assert isinstance(results["text"], BadShape)
     assert str(results["none"]) == "lost"
-    assert len(results) == 4
+    assert results["a text"] == {"choices": [1]}
+    assert isinstance(results["status as a text"], HttpError)
+    assert len(results) == 6
 
 
 @given(records=st.lists(VALUES))
@@ -293,5 +356,7 @@ def test_a_plan_counts_with_the_price_of_a_batch():
 def test_an_unknown_status_is_not_an_end():
     assert not read_status({"status": "finalizing"}).is_end
     assert read_status({"status": "expired"}).is_end
+    for status in ("COMPLETED", "canceled", "SUCCESS", "ended", "TIMEOUT_EXCEEDED"):
+        assert read_status({"status": status}).is_end
     with pytest.raises(BadShape):
         read_status({})

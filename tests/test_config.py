@@ -258,3 +258,19 @@ def test_the_file_name_selects_the_schema():
 def test_an_interpolation_that_fails_is_a_recipe_error(recipe, change):
     with pytest.raises(RecipeError):
         explain([recipe(), change])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("models.endpoints.small.price=5", r"models\.endpoints\.small\.price=5: write a mapping"),
+        ("models.endpoints.small.headers=[a]", r"models\.endpoints\.small\.headers=\['a'\]: write a mapping"),
+        ("models.endpoints.small.batch=true", r"models\.endpoints\.small\.batch=True: write a mapping"),
+        ("models.endpoints.small.price={input: a, output: 2}", r"full_key: models\.endpoints\.small\.price\.input"),
+        ("budget=5", "budget=5: write a mapping"),
+        ("domain.roles=judge", r"domain\.roles"),
+    ],
+)
+def test_a_value_of_another_form_is_named(value, message):
+    with pytest.raises(RecipeError, match=message):
+        load(GenerateRecipe, ["recipes/demo/generate.yaml", value])

@@ -188,6 +188,8 @@ def test_a_server_that_reports_no_load_is_not_asked_again(monkeypatch):
         ({}, 0),
         ({"api_key_env": "SOME_KEY", "server": Server("w")}, 0),
         ({"api_key_env": "SOME_KEY"}, 64),  # a provider is not asked for its load
+        ({"headers": {"api-key": "$SOME_KEY"}}, 64),
+        ({"headers": {"x-title": "mine"}}, 0),
         ({"max_in_flight": 5}, 5),  # the recipe decides
     ],
 )

@@ -101,6 +101,9 @@ def test_the_model_of_a_training_is_looked_for_too():
 @pytest.mark.parametrize(("endpoint", "mark", "detail"), [
     (Endpoint("m", price=Price(0.15, 0.6, 0.075)), Mark.OK, "million tokens: input 0.15, output 0.6, cached 0.075"),
     (Endpoint("m", price=Price(0, 0), server=Server("w")), Mark.OK, "million tokens: input 0, output 0"),
+    (Endpoint("m", price=Price(0.000002, 0.00001)), Mark.WARN, "write models.endpoints.e.price per million tokens"),
+    (Endpoint("m", price=Price(0.001, 1_000)), Mark.OK, "input 0.001, output 1000"),
+    (Endpoint("m", price=Price(1, 1_001)), Mark.WARN, "per million tokens"),
     (Endpoint("m"), Mark.WARN, "models.endpoints.e.price is not set: unless the provider says"),
     (Endpoint("m", server=Server("w")), Mark.NOT_APPLICABLE, "the command starts the server itself"),
 ])  # fmt: skip

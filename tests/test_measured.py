@@ -187,7 +187,7 @@ def test_a_budget_that_does_not_fit_is_told_from_a_prompt(ask, message, is_promp
         (refuse(TOO_LARGE), "context_overflow", "lower models.weak_solver.sampling.max_tokens"),
         (DECLINED, "refused", "domain.count_refusals"),
         (completion("  "), "empty", "models.weak_solver.sampling.max_tokens"),
-        (ABORTED, "aborted", "the endpoint of models.weak_solver"),
+        (ABORTED, "aborted", "models.weak_solver.endpoint"),
     ],
     ids=["overflow", "refusal", "empty", "abort"],
 )

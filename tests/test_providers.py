@@ -3,10 +3,14 @@
 import asyncio
 import email.utils
 import json
+import math
 import time
 from contextlib import closing, nullcontext
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autodata import generate
 from autodata.doctor import examine
@@ -102,6 +106,62 @@ def test_a_version_stands_in_the_query_as_azure_wants_it(ask, monkeypatch, path,
         assert azure.request_headers[0]["api-key"] == "azure-secret"
 
 
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [("", "/chat/completions"), ("/", "/chat/completions"), ("?a=1", "/chat/completions?a=1"),
+     ("/v1//", "/v1/chat/completions"), ("/v1\n", "/v1/chat/completions"), ("/models", "/models/chat/completions")],
+)  # fmt: skip
+def test_an_address_may_end_with_a_slash_or_have_no_path(ask, path, sent):
+    with fake_server(lambda body, count: FINE) as server:
+        ask(lambda body, count: FINE, request(), base_url=server.url.removesuffix("/v1") + path)
+        assert server.paths == [sent]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("https://h/v1/chat/completions", "leave out /chat/completions"),
+        ("https://h/v1/responses/?a=1", "leave out /responses"),
+        ("https://me:secret@h/v1", "set api_key_env"),
+        ("https://a..b/v1", "not a URL"),
+        ("http://[::1/v1", "not a URL"),
+        ("https://h:99999/v1", "not a URL"),
+    ],
+)
+def test_a_wrong_address_is_named_and_no_password_shown(ask, address, message):
+    with pytest.raises(EndpointError, match=message) as raised:
+        ask(lambda body, count: FINE, request(), base_url=address)
+    assert "base_url" in str(raised.value) and "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("", "is empty"), (" \n", "is empty"), ("sk-12345\n6789", "no key"), ("sk-1234567–", "no key"),
+     ("Bearer sk-123456", "no key")],
+)  # fmt: skip
+def test_a_key_that_cannot_be_sent_is_named_and_not_shown(ask, monkeypatch, key, message):
+    monkeypatch.setenv("SOME_KEY", key)
+    with pytest.raises(EndpointError, match=message) as raised:
+        ask(lambda body, count: FINE, request(), api_key_env="SOME_KEY")
+    assert "SOME_KEY" in str(raised.value) and (not key.strip() or key not in str(raised.value))
+
+
+def test_a_key_with_a_line_break_at_its_end_is_sent_without_it(ask, monkeypatch):
+    monkeypatch.setenv("SOME_KEY", "sk-12345678\r\n")
+    _, server, _ = ask(lambda body, count: FINE, request(), api_key_env="SOME_KEY", headers={"x-key": "$SOME_KEY"})
+    assert server.request_headers[0]["authorization"] == "Bearer sk-12345678"
+    assert server.request_headers[0]["x-key"] == "sk-12345678"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("x key", "a"), ("", "a"), ("x–key", "a"), ("x-key", "a\nb"), ("x-key", "$EMPTY"), ("x", "$")]
+)
+def test_a_header_that_cannot_be_sent_is_refused(ask, monkeypatch, name, value):
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(EndpointError):
+        ask(lambda body, count: FINE, request(), headers={name: value})
+
+
 def test_the_verdicts_of_a_strict_schema_still_name_their_criteria():
     items = make_strict(verdict_schema(3))["properties"]["verdicts"]["items"]
     assert items["properties"]["criterion"] == {"type": "integer", "enum": [1, 2, 3]}
@@ -121,6 +181,47 @@ def test_the_verdicts_of_a_strict_schema_still_name_their_criteria():
 def test_content_in_parts_is_read(ask, content, answer):
     (reply,), server, _ = ask(lambda body, count: completion(content), request())
     assert (reply.content, reply.reasoning, len(server.requests)) == (*answer, 1)
+
+
+def stream(*events: object, end: bytes = b"data: [DONE]\n\n") -> Scripted:
+    return Scripted(b"".join(b"event: x\r\ndata: " + json.dumps(e).encode() + b"\r\n\r\n" for e in events) + end)
+
+
+def delta(finish_reason: str | None = None, **piece: object) -> dict[str, object]:
+    return {"model": "m", "choices": [{"index": 0, "delta": piece, "finish_reason": finish_reason}]}
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together(ask):
+    pieces = [delta(role="assistant", content=""), delta(reasoning_content="h"), delta(reasoning_content="m"),
+              delta(content="fi"), delta(content=None), delta(content="ne"), delta("stop"),
+              {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}]  # fmt: skip
+    (reply,), _, _ = ask(lambda body, count: stream(*pieces), request())
+    assert (reply.content, reply.reasoning, reply.prompt_tokens, reply.completion_tokens) == ("fine", "hm", 5, 2)
+
+
+def test_calls_in_a_stream_are_joined_by_their_index(ask):
+    calls = [{"index": 0, "id": "a", "function": {"name": "propose", "arguments": ""}},
+             {"index": 0, "function": {"arguments": '{"diagnosis"'}},
+             {"index": 1, "function": {"name": "give_up", "arguments": "{}"}},
+             {"index": 0, "function": {"arguments": ': "easy"}'}}]  # fmt: skip
+    pieces = [*(delta(tool_calls=[call]) for call in calls), delta("tool_calls")]
+    (reply,), _, _ = ask(lambda body, count: stream(*pieces), request(tools=(TOOLS[0],)))
+    assert (reply.tool, json.loads(reply.arguments)) == ("propose", {"diagnosis": "easy"})
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [stream(delta(content="fi")), stream(delta(content="fi"), end=b""), stream(delta(content="fi"), end=b"data:{")],
+)
+def test_a_stream_that_was_cut_off_is_no_answer(ask, cut):
+    (reply,), server, _ = ask(lambda body, count: cut if count == 1 else FINE, request())
+    assert (reply.content, len(server.requests)) == ("fine", 2)
+
+
+@pytest.mark.parametrize("payload", [b"data: [DONE]\n", b"data: 3\n", b'data: {"choices": 3}\n', b"data:\n", b": x\n"])
+def test_what_is_no_stream_of_a_completion_is_no_answer(ask, payload):
+    with pytest.raises(EndpointError):
+        ask(lambda body, count: Scripted(payload), request(), retries=0)
 
 
 MARKUP = [
@@ -154,6 +255,7 @@ def test_a_call_in_the_markup_of_its_model_is_read(ask, text):
         ('{"error": {"message": "Failed", "metadata": {"raw": "{\\"message\\": \\"slow\\"}"}}}', "Failed; slow"),
         ("<html><head><title>502 Bad Gateway</title></head><h1>Oh</h1>no</html>", "502 Bad Gateway; Oh no"),
         ("plain   words", "plain words"),
+        ('{"error": "half \\ud800"}', "half ?"),
         ("", ""),
         ("[[[[", "[[[["),
     ],
@@ -261,6 +363,16 @@ def test_patience_has_an_end(ask):
         ask(lambda body, count: refuse("slow", 429, retry_after="60"), request(), patience_s=30.0)
 
 
+def test_patience_begins_with_the_first_refusal_after_a_success_and_not_while_nothing_is_asked():
+    pace = Pace(Endpoint("m", patience_s=0.05), Limit(8))
+    time.sleep(0.06)
+    assert pace.slow_down(0.01, "judge", "slow down")
+    time.sleep(0.06)
+    assert not pace.slow_down(0.01, "judge", "slow down")
+    pace.speed_up()
+    assert pace.slow_down(0.01, "judge", "slow down")
+
+
 def test_the_first_request_waits_as_later_ones_do():
     script = lambda body, count: refuse("busy", 503) if count <= 2 else FINE  # noqa: E731
     with fake_server(script) as server:
@@ -279,6 +391,31 @@ def test_the_first_request_waits_as_later_ones_do():
         ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0",
           "x-ratelimit-reset-tokens": "9h", "x-ratelimit-remaining-tokens": "5"}, "", 360),
         ({"x-ratelimit-reset-tokens": "20ms"}, "", 0.02),
+        ({"Retry-After": "1m30s"}, "", 90),
+        ({"Retry-After": "90 seconds"}, "", 90),
+        ({"Retry-After": "PT1M30S"}, "", 90),
+        ({"Retry-After": "-5", "X-RateLimit-Reset": "12"}, "", 12),
+        ({"Retry-After": "nan", "retry-after-ms": "nan", "X-RateLimit-Reset": "inf"}, "", math.inf),
+        ({"retry-after-ms": "-100"}, "", None),
+        ({"Retry-After": "Mon, 01 Jan 0001 00:00:00 GMT"}, "", 0),
+        ({"Retry-After": "Sun, 21 Oct 99999 07:28:00 GMT"}, "", None),
+        ({"Retry-After": "soon"}, "", None),
+        ({"Retry-After": ""}, "", None),
+        *(({name: str(int((time.time() + 3600) * unit))}, "", 3600)
+          for name in ("Retry-After", "X-RateLimit-Reset") for unit in (1, 10**3, 10**6, 10**9)),
+        ({"X-RateLimit-Reset": str(int(time.time() - 90))}, "", 0),
+        ({"X-RateLimit-Reset": email.utils.formatdate(time.time() + 3600, usegmt=True)}, "", 3600),
+        ({"X-RateLimit-Reset": datetime.fromtimestamp(time.time() + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%S")}, "",
+         3600),
+        ({"X-RateLimit-Reset": "9" * 400}, "", math.inf),
+        ({"X-Rate-Limit-Reset": "12"}, "", 12),
+        ({"X-RateLimit-Reset-After": "12.5"}, "", 12.5),
+        ({"X-RateLimit-Reset": "12", "X-RateLimit-Remaining": "-3"}, "", 12),
+        ({"X-RateLimit-Reset": "12", "X-RateLimit-Remaining": "3"}, "", None),
+        ({"x-ratelimit-reset-requests-day": "9000", "x-ratelimit-remaining-requests-day": "10",
+          "x-ratelimit-reset-tokens-minute": "12.5", "x-ratelimit-remaining-tokens-minute": "0"}, "", 12.5),
+        ({"RateLimit": "limit=100, remaining=0, reset=12"}, "", 12),
+        ({"RateLimit": '"day";r=9;t=9000, "minute";r=0;t=12'}, "", 12),
         ({}, "Rate limit reached. Please try again in 1.5s.", 1.5),
         ({}, "Please retry in 2 minutes", 120),
         ({}, "slow down", None),
@@ -287,6 +424,20 @@ def test_the_first_request_waits_as_later_ones_do():
 def test_the_wait_that_an_endpoint_asks_for(headers, words, wait):
     found = waits.read_wait(HttpError(429, json.dumps({"error": words}), headers))
     assert found == wait if wait is None else found == pytest.approx(wait, abs=300 if wait == 3600 else 0.001)
+
+
+def test_a_wait_that_stands_within_the_reply_is_read():
+    assert waits.read_wait(HttpError(429, json.dumps({"error": {"message": "slow", "retry_after": 12}}))) == 12
+
+
+@given(
+    name=st.sampled_from(["retry-after", "retry-after-ms", "x-ratelimit-reset", "ratelimit"]),
+    value=st.text("0123456789 :,-+.einfaTPSMHmsGrt=;", max_size=20) | st.text(max_size=9),
+)
+def test_no_header_asks_for_a_wait_that_cannot_be_waited(name, value):
+    """A wait that is not a number compares with nothing, so the calls would be sent without any pause."""
+    found = waits.read_wait(HttpError(429, json.dumps({"retry_after": value}), {name: value}))
+    assert found is None or found >= 0
 
 
 def test_a_rate_of_the_recipe_is_kept(ask):

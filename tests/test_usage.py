@@ -38,10 +38,18 @@ WEAK, JUDGE = Role.WEAK_SOLVER, Role.JUDGE
     (COUNTS | {"cached_tokens": 1_000}, Usage(1_000, 100, 1_000)),
     (COUNTS | {"cache_read_input_tokens": 5, "cache_creation_input_tokens": 7}, Usage(1_000, 100, 5)),
     (COUNTS | {"prompt_tokens_details": {"cached_tokens": 1_001}}, Usage(2_001, 100, 1_001)),
+    # the same with fewer cached tokens than others, which the total shows, and with reasoning apart as well
+    (COUNTS | {"cached_tokens": 800, "total_tokens": 1_900}, Usage(1_800, 100, 800)),
+    (COUNTS | {"cached_tokens": 800, "reasoning_tokens": 50, "total_tokens": 1_950}, Usage(1_800, 150, 800, 50)),
+    (COUNTS | {"cache_read_input_tokens": 500, "cache_creation_input_tokens": 300, "total_tokens": 1_900},
+     Usage(1_800, 100, 500)),
+    (COUNTS | {"cached_tokens": 60, "reasoning_tokens": 60, "total_tokens": 1_160}, Usage(1_000, 160, 60, 60)),
+    ({"input_tokens": "1000", "output_tokens": 100.0}, Usage(1_000, 100)),
     # reasoning: within the completion, apart from it, and only in the total
     (COUNTS | {"completion_tokens_details": {"reasoning_tokens": 90}}, Usage(1_000, 100, 0, 90)),
     (COUNTS | {"completion_tokens_details": {"reasoning_tokens": 101}}, Usage(1_000, 201, 0, 101)),
     (COUNTS | {"total_tokens": 1_500}, Usage(1_000, 500)),
+    ({"total_tokens": 1_500}, Usage()),  # which of them are dear cannot be known
     # what it cost: OpenRouter, the same with the user's own key, Perplexity, xAI, DeepInfra
     (COUNTS | {"cost": 0.00014}, Usage(1_000, 100, nano_usd=140_000)),
     (COUNTS | {"cost": 0}, Usage(1_000, 100, nano_usd=0)),

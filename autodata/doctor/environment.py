@@ -24,11 +24,13 @@ from autodata.run.folder import Run
 from autodata.run.records import RunError
 from autodata.serving.embedded import describe_missing, is_folder, is_offline
 from autodata.serving.journal import Journal, JournalError
+from autodata.serving.wire.connection import NoKey, api_key
 from autodata.types import Outcome, Reply
 
 TRL_FIRST = Version("1.6")  # earlier versions count a reward of None as 0
 _SITE = Path("slurm/site.env")
 _DRAIN_S = 60.0  # time between the signal to serve.sh and its time limit
+_LEAST_USD, _MOST_USD = 0.001, 1_000  # of a million tokens (chosen): a price beyond is one per token or thousand
 _FAIL_GB, _WARN_GB = 1, 20  # chosen: a journal of 10⁶ replies of 2 kB is about 3 GB
 
 
@@ -56,9 +58,11 @@ def check_key(name: str, endpoint: Endpoint) -> Finding:
     check = f"key of {name}"
     if not endpoint.api_key_env:
         return skip(check, f"models.endpoints.{name}.api_key_env is not set: no key is sent")
-    if endpoint.api_key_env in os.environ:
-        return ok(check, endpoint.api_key_env)
-    return fail(check, f"the environment variable {endpoint.api_key_env} is not set")
+    try:
+        api_key(endpoint)
+    except NoKey as error:
+        return fail(check, f"{error} (models.endpoints.{name}.api_key_env)")
+    return ok(check, endpoint.api_key_env)
 
 
 def check_price(name: str, endpoint: Endpoint) -> Finding:
@@ -66,9 +70,12 @@ def check_price(name: str, endpoint: Endpoint) -> Finding:
     check, unset = f"price of {name}", f"models.endpoints.{name}.price is not set"
     if price := endpoint.charged:
         usd = {kind: value for kind, value in vars(price).items() if value is not None}
-        return ok(
-            check, f"US dollars per million tokens: {', '.join(f'{kind} {value:g}' for kind, value in usd.items())}"
-        )
+        said = f"US dollars per million tokens: {', '.join(f'{kind} {value:g}' for kind, value in usd.items())}"
+        if any(0 < value < _LEAST_USD or value > _MOST_USD for value in usd.values()):
+            return warn(
+                check, f"{said}; no provider asks that: write models.endpoints.{name}.price per million tokens"
+            )
+        return ok(check, said)
     if endpoint.server:
         return skip(check, f"{unset}: the command starts the server itself, and its cost is shown as a dash")
     unknown = "costs are shown as a dash, and budget.usd stops the run"

@@ -19,6 +19,7 @@ from autodata.run.locks import hold
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
 from autodata.run.software import find_git_commit, list_versions
 from autodata.serving.journal import is_empty
+from autodata.serving.wire.batch_files import BATCHES, has_open_calls
 
 MANIFEST = "manifest.json"
 # The kind of the runs that a command makes, as their manifests name it.
@@ -153,13 +154,15 @@ def _forget_failed_start(manifest: dict[str, Any], folder: Path) -> dict[str, An
     if manifest.get("finished") or manifest.get("outputs"):
         return manifest
     is_untouched = _has_empty_journal(folder) or _has_asked_nothing(manifest.get("sessions", []))
+    is_untouched = is_untouched and not any(map(has_open_calls, folder.rglob(f"*{BATCHES}")))  # they are paid for
     return {key: value for key, value in manifest.items() if not (is_untouched and key == "inputs")}
 
 
 def _has_empty_journal(folder: Path) -> bool:
     """True if a run asks models, and has stored neither a reply nor a record. Its journal may also lie elsewhere."""
     journal = folder / "journal.sqlite"
-    return journal.is_file() and is_empty(journal) and not any(path.stat().st_size for path in folder.glob("*.jsonl"))
+    records = (path for path in folder.glob("*.jsonl") if not path.name.endswith(BATCHES))
+    return journal.is_file() and is_empty(journal) and not any(path.stat().st_size for path in records)
 
 
 def _has_asked_nothing(sessions: list[Any]) -> bool:

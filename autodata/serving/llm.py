@@ -15,15 +15,17 @@ from autodata.serving.journal import Journal, JournalError
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError, NotMeasured, PromptCut
 from autodata.serving.request import Keys, Request, make_body, request_keys, resolve_sampling
+from autodata.serving.usage import count_read
 from autodata.serving.wire import failures
+from autodata.serving.wire.batch_files import BATCHES
 from autodata.serving.wire.batches import Batches
-from autodata.serving.wire.connection import Connection, Json
+from autodata.serving.wire.body import Json
+from autodata.serving.wire.connection import Connection
 from autodata.serving.wire.failures import EmptyReply
 from autodata.serving.wire.faults import BadShape, Fault
 from autodata.serving.wire.pace import Pace
 from autodata.serving.wire.reply import (
     count_prompt,
-    count_read,
     estimate_usage,
     find_answer,
     find_limit,
@@ -139,7 +141,7 @@ class Client:
             pace = Pace(rated, limit)
             self._lines[name] = line = Line(endpoint, Connection(endpoint), limit, pace)
             if endpoint.batch:
-                path = self._journal.path.with_suffix(".batches.jsonl")
+                path = self._journal.path.with_suffix(BATCHES)
                 line.batches = Batches(endpoint, line.connection, pace, path, self._require_room)
             elif following := _follow_load(name, endpoint, limit):
                 self._controllers.append(asyncio.create_task(following))
@@ -221,7 +223,7 @@ class _Call:
         try:
             reply = failures.hide_key_in_reply(read_reply(completion), self._line.endpoint)
             if is_cut(self._request.messages, reply.prompt_tokens):  # the server may report cached tokens apart
-                reply = replace(reply, prompt_tokens=count_read(completion))
+                reply = replace(reply, prompt_tokens=count_read(completion.get("usage")))
         except (ValueError, AttributeError, TypeError, LookupError, RecursionError) as error:
             raise BadShape(str(error)) from error
         return estimate_usage(self._request, self._line.endpoint, reply)
@@ -247,7 +249,8 @@ def _follow_load(name: str, endpoint: Endpoint, limit: Limit) -> Coroutine[objec
         return None
     if endpoint.leases:
         return limits.follow_leases(name, Path(endpoint.leases), limit)
-    is_provider = endpoint.api_key_env and not endpoint.server
+    wants_key = endpoint.api_key_env or "$" in f"{endpoint.headers} {endpoint.query}"  # a variable, as of Azure's key
+    is_provider = wants_key and not endpoint.server
     return None if is_provider else limits.follow_server(endpoint.base_url or "", limit)
 
 

@@ -61,6 +61,7 @@ def advise(role: Role | str, outcome: Outcome, is_prompt: bool = False) -> str:
         Outcome.FILTERED: "leave the document out, or ask a provider without such a filter",
         Outcome.REFUSED: "set domain.count_refusals=true to count a solver's refusal as a wrong answer",
         Outcome.EMPTY: f"raise models.{role}.sampling.max_tokens, or check the server's reasoning-parser",
+        Outcome.ABORTED: f"no finish_reason says that the reply is whole: name another in models.{role}.endpoint",
         Outcome.UNREADABLE: f"set structured_output of the endpoint of models.{role}, or raise its max_tokens",
     }.get(outcome, f"check the endpoint of models.{role}")
 

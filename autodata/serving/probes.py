@@ -15,7 +15,8 @@ from autodata.recipes.models import Endpoint, Sampling
 from autodata.serving.limits import Limit
 from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, make_body
-from autodata.serving.wire.connection import Connection, Json
+from autodata.serving.wire.body import Json
+from autodata.serving.wire.connection import Connection
 from autodata.serving.wire.failures import choose_error, describe_fault, hide_key
 from autodata.serving.wire.faults import BadShape, Fault, HttpError
 from autodata.serving.wire.meaning import Kind, interpret

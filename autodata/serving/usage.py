@@ -9,12 +9,14 @@ from autodata.recipes.models import Price
 NANO = 10**9  # nano-dollars in a dollar: money is counted in whole ones, because sums of floats are not exact
 _PER = 10**6  # prices are for so many tokens
 _NANO_PER_TICK = Decimal("0.1")  # xAI counts in ticks of 10⁻¹⁰ dollars
-# Where providers report tokens, beside "prompt_tokens" and "completion_tokens"; the first key that is there counts.
+# Where providers report tokens; the first key that is there counts.
+_PROMPT, _COMPLETION = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
 _CACHED = ("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens",
            "cache_read_input_tokens", "input_tokens_details.cached_tokens")  # fmt: skip
+_CREATED = "cache_creation_input_tokens"  # written to the cache; only where cached tokens are counted apart
 _REASONING = ("completion_tokens_details.reasoning_tokens", "reasoning_tokens")
 # Perplexity lists a price for each part, and the sum; DeepInfra says that its sum is estimated.
-_COSTS = ("cost.total_cost", "cost", "estimated_cost")
+_COSTS = ("cost.total_cost", "cost", "total_cost", "estimated_cost")
 _UPSTREAM = "cost_details.upstream_inference_cost"  # OpenRouter, with a key of the user's own at the model's provider
 
 
@@ -34,12 +36,23 @@ def read_usage(usage: object) -> Usage:
     if not isinstance(usage, Mapping):
         return Usage()
     cached, reasoning = (_count_first(usage, paths) for paths in (_CACHED, _REASONING))
-    prompt, completion, total = (_count(usage, f"{part}_tokens") for part in ("prompt", "completion", "total"))
-    if cached > prompt:  # then the provider counts cached tokens apart
-        prompt += cached
+    prompt, completion, total = (_count_first(usage, paths) for paths in (_PROMPT, _COMPLETION, ("total_tokens",)))
+    apart = total - prompt - completion  # tokens that are in the total alone
+    outside = cached + _count(usage, _CREATED)
+    if cached > prompt or (outside and apart != reasoning and apart in (outside, outside + reasoning)):
+        prompt += outside  # then the provider counts cached tokens apart
     if reasoning > completion:  # and reasoning likewise; others report it only in the total
         completion += reasoning
-    return Usage(prompt, max(completion, total - prompt), cached, reasoning, _read_cost(usage))
+    if prompt:  # a total alone does not tell what was read from what was written
+        completion = max(completion, total - prompt)
+    return Usage(prompt, completion, cached, reasoning, _read_cost(usage))
+
+
+def count_read(usage: object) -> int:
+    """Count all prompt tokens of a reply, if cached ones are reported apart; 0 if none are reported."""
+    if not isinstance(usage, Mapping):
+        return 0
+    return sum(_count_first(usage, paths) for paths in (_PROMPT, _CACHED, (_CREATED,)))
 
 
 def to_nano(usd: object) -> int | None:

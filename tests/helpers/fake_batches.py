@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from tests.helpers.fake_server import FakeServer, Script, Scripted, _Handler
 
+NO_BATCH, NO_FILE = (Scripted({"error": {"message": f"no such {name}"}}, 404) for name in ("batch", "file"))
+
 
 @dataclass
 class Provider:
@@ -51,10 +53,11 @@ class _BatchHandler(_Handler):
             self._send(Scripted({"data": [*provider.batches.values()]}))
         elif parts[0] == "batches":
             found = provider.batches.get(parts[1])
-            self._send(Scripted(self._look(found)) if found else Scripted(status=404))
+            self._send(Scripted(self._look(found)) if found else NO_BATCH)
         elif parts[0] == "files":
             provider.downloads += 1
-            self._send(Scripted(provider.files[parts[1]]))
+            content = provider.files.get(parts[1])
+            self._send(NO_FILE if content is None else Scripted(content))
         else:
             super().do_GET()
 

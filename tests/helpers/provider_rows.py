@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -121,7 +122,12 @@ _HTML = (
     "<html><head><title>502 Bad Gateway</title><style>h1 {}</style></head><body><h1>Bad Gateway</h1>"
     "cloudflare</body></html>"
 )
-_CHUNK = b'data: {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "fine"}}]}\n\ndata: [DONE]\n'
+_CHUNK = (
+    b': keep-alive\n\ndata: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "fi"}}]}\n\n'
+    b'data: {"choices": [{"index": 0, "delta": {"content": "ne"}}]}\n\n'
+    b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+    b'data: {"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7}}\n\ndata: [DONE]\n'
+)
 
 
 def list_models(*names: str) -> Scripted:
@@ -179,6 +185,19 @@ ROWS: dict[str, Row] = {
     "error echoes the key": Row(always(refuse(401, say(f"Incorrect API key provided: {SECRET}."))),
                                 {"api_key_env": KEY}),
     "error in a reply with HTTP 200": Row(always(Scripted(say("Provider returned error", code=404)))),
+    "error in a reply with HTTP 200, without a status": Row(always(Scripted(say(
+        "You exceeded your current quota", code="insufficient_quota")))),
+    "error in a reply with HTTP 200: the key": Row(always(Scripted({"error": "Invalid API key"}))),
+    "error in a reply with HTTP 200: filtered": Row(always(Scripted(say("no", code="content_filter")))),
+    "error in a reply with HTTP 200: busy": Row(always(*[Scripted(say("Rate limit exceeded"))] * 9, FINE),
+                                                {"retries": 0}),
+    "error in a reply with HTTP 200: unknown": Row(always(Scripted({"error": "oh"})), {"retries": 1}),
+    "error object of vLLM with HTTP 200": Row(always(Scripted({
+        "object": "error", "message": "The model `m` does not exist.", "type": "NotFoundError", "code": 404}))),
+    "error beside empty choices (MiniMax)": Row(always(Scripted({
+        "id": "1", "choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}))),
+    "error with a code of its own (Zhipu)": Row(always(Scripted({
+        "code": 1113, "msg": "insufficient balance", "success": False}))),
     "error in a choice (OpenRouter)": Row(always(change_choice(
         message={"role": "assistant", "content": ""}, finish_reason="error",
         error={"code": 502, "message": "Upstream idle timeout exceeded"})), {"retries": 1}),
@@ -190,6 +209,12 @@ ROWS: dict[str, Row] = {
         429, say("Rate limit exceeded: free-models-per-min."), X_RateLimit_Reset="0.02")] * 9, FINE), {"retries": 0}),
     "10 in 10 s with Retry-After": Row(always(*[refuse(429, say("slow"), Retry_After="0.02")] * 9, FINE),
                                        {"retries": 0}),
+    "Retry-After in minutes": Row(always(refuse(429, say("slow"), Retry_After="1m30s")), {"patience_s": 89.0}),
+    "Retry-After as a moment": Row(always(refuse(429, say("slow"), Retry_After="2400000000"))),
+    "Retry-After is no number": Row(always(*[refuse(429, say("slow"), retry_after_ms="nan", Retry_After="-1")] * 9,
+                                           FINE), {"retries": 0}),
+    "Retry-After is past": Row(always(*[refuse(
+        429, say("slow"), Retry_After="Sun, 21 Oct 2001 07:28:00 GMT")] * 9, FINE), {"retries": 0}),
     "Retry-After is longer than the patience": Row(always(refuse(
         429, say("slow"), Retry_After="Sun, 21 Oct 2046 07:28:00 GMT")), {"patience_s": 1.0}),
     "Gemini: requests of a minute": Row(always(*[refuse(429, {"error": {
@@ -268,6 +293,7 @@ ROWS: dict[str, Row] = {
     "model is not ready (Together)": Row(always(refuse(400, say(
         "Unable to access non-serverless model m. Please visit your dashboard to create a dedicated endpoint.",
         code="model_not_available")))),
+    "a status of its own": Row(always(refuse(418, "teapot"))),
     "moved": Row(always(refuse(301, "", Location="https://api.example.org/v1/chat/completions"))),
     "too long for the context": Row(always(refuse(400, say(
         "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8500 in the messages"
@@ -299,10 +325,22 @@ ROWS: dict[str, Row] = {
     # What a reply may look like.
     "content in parts": Row(always(completion([{"type": "text", "text": "fi"}, {"type": "text", "text": "ne"}]))),
     "call in the text": Row(always(completion('[TOOL_CALLS]propose[ARGS]{"diagnosis": "easy"}')), asked=MOVES),
+    "content is one part": Row(always(completion({"type": "text", "text": {"value": "fine"}}))),
+    "content with a part of reasoning": Row(always(completion([
+        {"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "fine"}]))),
+    "one call instead of a list": Row(always(completion(None, "tool_calls", tool_calls={
+        "name": "propose", "input": {"diagnosis": "easy"}})), asked=MOVES),
+    "parallel calls, the first without a name": Row(always(completion(None, "tool_calls", tool_calls=[
+        None, {"function": {"name": "", "arguments": "{}"}},
+        {"function": {"name": "propose", "arguments": '{"diagnosis": "easy"}'}},
+        {"function": {"name": "give_up", "arguments": "{}"}}])), asked=MOVES),
     "call with arguments that are no text": Row(always(completion(None, "tool_calls", tool_calls=[
         {"function": {"name": "propose", "arguments": {"diagnosis": "easy"}}}])), asked=MOVES),
     "reasoning_content": Row(always(completion("fine", reasoning_content="hm"))),
     "reasoning": Row(always(completion("fine", reasoning="hm"))),
+    "reasoning in an object": Row(always(completion("fine", reasoning={"content": "hm"}))),
+    "reasoning in parts": Row(always(completion("fine", reasoning_content=[{"type": "text", "text": "hm"}]))),
+    "reasoning twice": Row(always(completion("<think>hm</think>fine", reasoning_content="hm"))),
     "<think> in the text": Row(always(completion("<think>hm</think>fine"))),
     "<think> never ends": Row(always(completion("<think>hm"))),
     "no usage": Row(always(change(usage=None))),
@@ -312,12 +350,22 @@ ROWS: dict[str, Row] = {
         {"index": 1, "message": {"content": "second"}, "finish_reason": "stop"},
         {"index": 0, "message": {"content": "fine"}, "finish_reason": "stop"}]))),
     "finish_reason null": Row(always(change_choice(finish_reason=None))),
+    "finish_reason error": Row(always(change_choice(finish_reason="error"))),
+    "usage in texts": Row(always(change(usage={"prompt_tokens": "11", "completion_tokens": "7", "cost": "0.001"}))),
+    "usage is a list": Row(always(change(usage=[1, {}]))),
     "finish_reason COMPLETE (Cohere)": Row(always(change_choice(finish_reason="COMPLETE"))),
     "finish_reason in capitals (Gemini)": Row(always(change_choice(finish_reason="STOP"))),
     "gzip": Row(always(Scripted(gzip.compress(json.dumps(FINE.body).encode()), 200, {"Content-Encoding": "gzip"}))),
     "broken gzip": Row(always(Scripted(b"no gzip", 200, {"Content-Encoding": "gzip"})), {"retries": 1}),
     "a stream that nobody asked for": Row(always(Scripted(_CHUNK, 200, {"Content-Type": "text/event-stream"})),
                                           {"retries": 1}),
+    "a stream that was cut off": Row(always(Scripted(_CHUNK[:140])), {"retries": 1}),
+    "an error in a stream": Row(always(Scripted(b'data: {"error": {"message": "no credit", "code": 402}}\n\n'))),
+    "deflate": Row(always(Scripted(zlib.compress(json.dumps(FINE.body).encode()), 200, {
+        "Content-Encoding": "deflate"}))),
+    "another content type": Row(always(Scripted(FINE.body, 200, {"Content-Type": "text/html"}))),
+    "blanks before the reply (OpenRouter)": Row(always(Scripted(b"\n  \n\n" + json.dumps(FINE.body).encode()))),
+    "a mark of the byte order": Row(always(Scripted(b"\xef\xbb\xbf" + json.dumps(FINE.body).encode()))),
     "empty body": Row(always(Scripted(b"")), {"retries": 1}),
     "HTML with HTTP 200": Row(always(Scripted(b"<html><title>Sign in</title></html>")), {"retries": 1}),
     "connection broken": Row(always(Scripted(drop=True)), {"retries": 1}),
@@ -337,9 +385,20 @@ ROWS: dict[str, Row] = {
     "start: busy, then not": Row(always(refuse(429, say("slow down")), FINE), models=list_models("fake")),
     "start: loading, then not": Row(always(refuse(503, say("loading")), FINE), models=list_models("fake")),
     "start: nobody is there": Row(always(FINE), {"base_url": "http://127.0.0.1:9/v1"}, models=list_models("fake")),
+    "start: the address is that of a request": Row(
+        always(FINE), {"base_url": "http://127.0.0.1:9/v1/chat/completions/"}, models=list_models("fake")),
+    "start: the address holds a password": Row(
+        always(FINE), {"base_url": "http://me:secret@127.0.0.1:9/v1"}, models=list_models("fake")),
+    "start: a header with a wrong name": Row(always(FINE), {"headers": {"x key:": "a"}}, models=list_models("fake")),
+    "start: the key stands in the recipe": Row(always(FINE), {"api_key_env": "sk-1234-5678"},
+                                               models=list_models("fake")),
     "start: the address has no scheme": Row(always(FINE), {"base_url": "localhost:8000/v1"},
                                             models=list_models("fake")),
     "half a character": Row(always(completion("fi\ud800ne"))),
+    "half a character in a call": Row(always(completion(None, "tool_calls", tool_calls=[
+        {"function": {"name": "propose", "arguments": '{"diagnosis": "\ud800"}'}}])), asked=MOVES),
+    "half a character in a call in the text": Row(always(completion(
+        '{"name": "propose", "arguments": "{\\"diagnosis\\": \\"\\ud800\\"}"}')), asked=MOVES),
 }  # fmt: skip
 
 
@@ -350,7 +409,9 @@ def meet(row: Row) -> str:
         models = models_at(values.pop("base_url", server.url), **values)
         words = _start(models.endpoints["fake"]) if row.models else _ask_once(models, row)
         times = len(server.requests)
-    words = re.sub(r"127\.0\.0\.1:\d+", "HOST", re.sub(r"tried for \d+ s", "tried for … s", words))
+    varying = {r"tried for \d+ s": "tried for … s", r"127\.0\.0\.1:\d+": "HOST", r"\d{5,} h \d\d min": "… h"}
+    for pattern, shown in varying.items():
+        words = re.sub(pattern, shown, words)
     return f"{words} ({times} requests)" if times > 1 else words
 
 

@@ -66,7 +66,7 @@ def keep_merged(merge: Callable[[type, list[Layer]], DictConfig]) -> Callable[[t
         try:
             laid = merge_files(schema, files)
             return OmegaConf.merge(laid, command_line.values) if command_line.values else laid
-        except OmegaConfBaseException:
+        except (OmegaConfBaseException, TypeError):
             return merge(schema, layers)  # the real reader reports the error
 
     return merge_or_recall

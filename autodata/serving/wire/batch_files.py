@@ -11,16 +11,14 @@ from pathlib import Path
 import orjson
 
 from autodata.serving.journal import explain
-from autodata.serving.wire.connection import Json, decode
-from autodata.serving.wire.faults import BadShape, Fault, HttpError, read_words
+from autodata.serving.wire.body import Json, decode, encode
+from autodata.serving.wire.faults import BadShape, Fault, HttpError, Lost, read_words
 
+# How providers also write the end of a batch.
+_ENDS = {"canceled": "cancelled", "success": "completed", "succeeded": "completed", "ended": "completed",
+         "timeout_exceeded": "expired", "error": "failed"}  # fmt: skip
+BATCHES = ".batches.jsonl"  # how the name of a file of records ends
 _ID = re.compile(r"(?!.*\.\.)[\w.:=+/-]{1,500}")  # it becomes a part of a URL
-
-
-class Lost(Fault):
-    """A call that its batch did not answer: the batch expired, was cancelled, or lost it."""
-
-    name = "lost_in_batch"
 
 
 class Status(StrEnum):
@@ -55,14 +53,14 @@ class BatchRecords:
     """The file that records each batch before it is created, once its id is known, and which results were taken."""
 
     def __init__(self, path: Path, url: str):
-        self._path, self._url = path, url
+        self.path, self._url = path, url.strip().rstrip("/")
 
     def read(self) -> dict[str, SentBatch]:
         """Return the batch of each call that was sent to this URL and may not have been answered yet."""
         batches: dict[str, SentBatch] = {}
         for record in self._iterate():
             file = record.get("file", "")
-            if record.get("url") == self._url:
+            if "url" in record and str(record["url"]).strip().rstrip("/") == self._url:
                 batches[file] = SentBatch(file, tuple(map(str, record.get("keys", ()))), is_tried=True)
             elif batch := batches.get(file):
                 taken = {*map(str, record.get("taken", ()))}
@@ -73,20 +71,26 @@ class BatchRecords:
     def append(self, **record: object) -> None:
         """Append a record, after any half a line that a crash has left, and wait until it is on disk."""
         try:
-            with self._path.open("ab") as file:
+            with self.path.open("ab") as file:
                 file.write(b"\n%s\n" % json.dumps(record).encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise explain(self._path, error) from error
+            raise explain(self.path, error) from error
 
     def _iterate(self) -> Iterator[Json]:
-        for line in self._path.read_bytes().splitlines() if self._path.exists() else ():
+        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
             record = _read_line(line)
             lists = [record.get(name, []) for name in ("keys", "taken")] if record else [None]
             texts = [record.get(name, "") for name in ("file", "batch")] if record else [None]
             if all(isinstance(value, list) for value in lists) and all(isinstance(text, str) for text in texts):
                 yield record
+
+
+def has_open_calls(path: Path) -> bool:
+    """True if a batch was sent whose results nobody has taken yet, to whatever URL."""
+    urls = {str(record["url"]) for record in BatchRecords(path, "")._iterate() if "url" in record}
+    return any(BatchRecords(path, url).read() for url in urls)
 
 
 def read_id(created: Json) -> str:
@@ -102,7 +106,8 @@ def read_status(batch: Json) -> Status:
     status = batch.get("status")
     if not isinstance(status, str):
         raise BadShape(f"a batch without a status: {str(batch)[:100]!r}")
-    return Status(status) if status in {*Status} else Status.UNDER_WAY
+    name = _ENDS.get(status.casefold(), status.casefold())
+    return Status(name) if name in {*Status} else Status.UNDER_WAY
 
 
 def read_results(content: bytes) -> dict[str, Json | Fault]:
@@ -119,9 +124,11 @@ def _read_result(record: Json) -> Json | Fault:
     response = record.get("response")
     if not isinstance(response, dict):
         return Lost(read_words(json.dumps(record.get("error"))))
-    payload, status = orjson.dumps(response.get("body")), response.get("status_code")
-    if isinstance(status, int) and status >= 300:
-        return HttpError(status, payload[:20_000].decode())
+    body = response.get("body")
+    payload = body.encode(errors="replace") if isinstance(body, str) else encode(body)  # some send it as a text
+    status = str(response.get("status_code"))
+    if re.fullmatch("[3-5][0-9][0-9]", status):
+        return HttpError(int(status), payload[:20_000].decode(errors="replace"))
     try:
         return decode(payload)
     except Fault as fault:

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from autodata.recipes.models import Batch, Endpoint
-from autodata.serving.wire.batch_files import BatchRecords, Lost, SentBatch, read_id, read_results, read_status
-from autodata.serving.wire.connection import Connection, Json, encode
-from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError, read_words
+from autodata.serving.measured import EndpointClosed
+from autodata.serving.wire.batch_files import BatchRecords, SentBatch, read_id, read_results, read_status
+from autodata.serving.wire.body import Json, encode
+from autodata.serving.wire.connection import Connection
+from autodata.serving.wire.failures import hide_key
+from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError, Lost, read_words
 from autodata.serving.wire.meaning import BATCH_API
 from autodata.serving.wire.pace import Pace
 from autodata.serving.wire.retries import persist
@@ -28,6 +31,7 @@ URL = "/v1/chat/completions"
 _FIRST_LOOK_S, _LONGEST_LOOK_S = 1.0, 60.0  # between two looks at a batch; each is twice as long as the one before
 _STEP_S = 1.0  # after which a waiting batch notices that the run is stopping
 _MOST_BYTES = 100 << 20  # of a file; OpenAI allows 200 MB
+_GONE = {404, 410}
 _NO_LIST = {404, 405, 501}  # a provider that does not list its batches
 
 
@@ -174,7 +178,7 @@ class Batches:
             self._records.append(file=batch.file, batch=batch.id)
             log.warning("%s: batch %s has %s", self._endpoint.base_url, batch.id, write_count(len(batch.keys), "call"))
         pause = _FIRST_LOOK_S
-        while not (status := read_status(state := await self._ask(self._look(batch)))).is_end:
+        while not (status := read_status(state := await self._look(batch))).is_end:
             await self._rest(pause)
             pause = min(2 * pause, _LONGEST_LOOK_S)
         if status.is_refused:
@@ -185,8 +189,17 @@ class Batches:
         log.warning("%s: batch %s is %s", self._endpoint.base_url, batch.id, status)
         return state
 
-    def _look(self, batch: SentBatch) -> Callable[[], Awaitable[Json]]:
-        return lambda: self._connection.get(f"/batches/{batch.id}")
+    async def _look(self, batch: SentBatch) -> Json:
+        """Ask how far a batch is. Raises Fault, and EndpointClosed if the provider does not know the batch."""
+        try:
+            return await self._ask(lambda: self._connection.get(f"/batches/{batch.id}"))
+        except HttpError as error:
+            if error.status not in _GONE:
+                raise
+            where = f"{self._endpoint.base_url}: HTTP {error.status}, {hide_key(error.words, self._endpoint)}"
+            advice = "set api_key_env to the key that it was sent with, or, to send its calls again, remove the lines"
+            lost = f"the provider does not know batch {batch.id}: {advice} of {batch.file} from {self._records.path}"
+            raise EndpointClosed(f"{where}; {lost}") from error
 
     async def _create(self, batch: SentBatch) -> Json:
         """Create a batch once: before another try, look whether the one before was heard."""
@@ -215,9 +228,18 @@ class Batches:
         results: dict[str, Json | Fault] = {}
         for name in ("error_file_id", "output_file_id"):
             if state.get(name):
-                path = f"/files/{read_id({'id': state[name]})}/content"
-                results |= read_results(await self._ask(lambda path=path: self._connection.download(path)))
+                results |= read_results(await self._download(read_id({"id": state[name]})))
         return results
+
+    async def _download(self, file: str) -> bytes:
+        """Return the content of a file; nothing if the provider has deleted it, as some do after a month."""
+        try:
+            return await self._ask(lambda: self._connection.download(f"/files/{file}/content"))
+        except HttpError as error:
+            if error.status not in _GONE:
+                raise
+            log.warning("%s: file %s of a batch is gone; its calls are sent again", self._endpoint.base_url, file)
+            return b""
 
     async def _ask(self, send: Callable[[], Awaitable[T]]) -> T:
         """Send a request of the Batch API until there is a reply. Raises Fault."""

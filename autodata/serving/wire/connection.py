@@ -1,9 +1,9 @@
 """Sends one HTTP request to an endpoint. A reply is never matched to another request, and its size is bounded."""
 
 import asyncio
-import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from string import Template
 from typing import Any
@@ -11,25 +11,30 @@ from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import orjson
 from yarl import URL
 
 from autodata.recipes.models import Endpoint
 from autodata.serving.measured import EndpointError
-from autodata.serving.wire.faults import SHOWN_CHARS, BadShape, ConnectionLost, HttpError, TimedOut, read_words
+from autodata.serving.wire.body import Json, decode, encode
+from autodata.serving.wire.faults import ConnectionLost, HttpError, TimedOut
 from autodata.types import WrongCall
 
 log = logging.getLogger(__name__)
 SHORTEST_KEY = 8  # characters; a shorter key, such as "x" for a server without keys, stands in many ordinary words
 MAX_REPLY_BYTES, MAX_FILE_BYTES = 64 << 20, 1 << 30  # a file holds the replies of a whole batch
 _UNLIMITED = aiohttp.ClientTimeout(total=None, sock_connect=None)  # asyncio.timeout bounds the whole request
-Json = dict[str, Any]
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
+_ADDED = ("/chat/completions", "/completions", "/responses", "/messages")  # no base_url ends so
 
 
-class NoKey(EndpointError):
-    """An environment variable that an endpoint names is not set."""
+class WrongEndpoint(EndpointError):
+    """The recipe describes an endpoint that cannot be asked."""
 
     exit_code = WrongCall.exit_code
+
+
+class NoKey(WrongEndpoint):
+    """An environment variable that an endpoint names is not set, or holds no key."""
 
 
 class Connection:
@@ -75,7 +80,7 @@ class Connection:
         if self._session is None:
             # The session has no limit of its own: Limit bounds the calls in flight.
             self._session = aiohttp.ClientSession(connector=_Connector(limit=0), timeout=_UNLIMITED)
-        url = self._base.with_path(self._base.path + path).with_query(self._query)
+        url = self._base.with_path(self._base.path.rstrip("/") + path).with_query(self._query)
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
@@ -105,18 +110,25 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def make_headers(endpoint: Endpoint) -> dict[str, str]:
-    """Make the headers of every request. An endpoint's own headers come last. Raises NoKey."""
+    """Make the headers of every request. An endpoint's own headers come last. Raises WrongEndpoint, NoKey."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "autodata"}
     if endpoint.api_key_env:
         headers["Authorization"] = f"Bearer {api_key(endpoint)}"
-    return headers | {name: _fill_in(value, endpoint) for name, value in endpoint.headers.items()}
+    for name, value in endpoint.headers.items():
+        headers[name] = _fill_in(value, endpoint).strip()
+        if not _HEADER_NAME.fullmatch(name) or not headers[name].isprintable():
+            problem = "a name has only letters, digits and dashes, and a value no line break"
+            raise WrongEndpoint(
+                f"{endpoint.base_url}: headers: {name!r} is no header ({problem}); change or remove it"
+            )
+    return headers
 
 
 def api_key(endpoint: Endpoint) -> str:
-    """Read the API key from the environment. Raises NoKey if the named variable is not set."""
-    if endpoint.api_key_env not in os.environ:
-        raise _name_missing(endpoint.api_key_env, endpoint)
-    key = os.environ[endpoint.api_key_env].strip()
+    """Read the API key from the environment. Raises NoKey if the named variable is not set, or holds no key."""
+    key = _read_variable(endpoint.api_key_env, endpoint)
+    if not key.isascii() or key.casefold().startswith("bearer "):
+        raise _no_key(endpoint.api_key_env, endpoint)
     if len(key) < SHORTEST_KEY:
         least = f"fewer than {SHORTEST_KEY} characters"
         log.warning("%s has %s, so it is not hidden in what this run stores", endpoint.api_key_env, least)
@@ -129,34 +141,56 @@ def list_secrets(endpoint: Endpoint) -> list[str]:
     for value in (*endpoint.headers.values(), *endpoint.query.values()):
         names += Template(str(value)).get_identifiers()
     values = [os.environ.get(name, "").strip() for name in names]
-    return sorted((value for value in values if len(value) >= SHORTEST_KEY), key=len, reverse=True)
+    values = [value for value in values if len(value) >= SHORTEST_KEY and value.isprintable()]
+    in_urls = [URL.build(query={"": value}).raw_query_string.removeprefix("=") for value in values]
+    return sorted({*values, *in_urls}, key=len, reverse=True)
 
 
 def _fill_in(value: object, endpoint: Endpoint) -> str:
-    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises NoKey."""
-    try:
-        return Template(str(value)).substitute(os.environ)
-    except KeyError as name:
-        raise _name_missing(name.args[0], endpoint) from None
-    except ValueError as error:
-        raise EndpointError(f"{endpoint.base_url}: {value!r}: {error}; write $$ for a dollar sign") from error
+    """Replace $NAME by an environment variable, so that no secret stands in a recipe. Raises WrongEndpoint, NoKey."""
+    template = Template(str(value))
+    if not template.is_valid():
+        raise WrongEndpoint(f"{endpoint.base_url}: {value!r}: a $ stands alone; write $$ for a dollar sign")
+    return template.substitute({name: _read_variable(name, endpoint) for name in template.get_identifiers()})
 
 
-def _name_missing(name: str, endpoint: Endpoint) -> NoKey:
-    problem = f"the environment variable {name} is not set"
-    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}")
+def _read_variable(name: str, endpoint: Endpoint) -> str:
+    """Read an environment variable. Raises NoKey if it is not set, or cannot be sent."""
+    where, value = endpoint.base_url or endpoint.model, os.environ.get(name, "").strip()
+    if not name.isidentifier():
+        raise NoKey(f"{where}: api_key_env must be the name of an environment variable, and never the key itself")
+    if not value:
+        raise NoKey(f"{where}: the environment variable {name} is {'empty' if name in os.environ else 'not set'}")
+    if not value.isprintable():
+        raise _no_key(name, endpoint)
+    return value
+
+
+def _no_key(name: str, endpoint: Endpoint) -> NoKey:
+    problem = f"the value of {name} is no key: it begins with Bearer, or holds a line break or a special character"
+    return NoKey(f"{endpoint.base_url or endpoint.model}: {problem}; set it to the key alone")
 
 
 def _split(endpoint: Endpoint) -> tuple[URL, dict[str, str]]:
-    """Split the query off base_url, as in "…?api-version=1". Raises EndpointError."""
+    """Split the query off base_url, as in "…?api-version=1". Raises WrongEndpoint."""
+    address = (endpoint.base_url or "").strip()
     try:
-        parts, url = urlsplit(endpoint.base_url or ""), URL(endpoint.base_url or "")
+        parts, url = urlsplit(address), URL(address)
         if parts.scheme not in ("http", "https") or not url.host:
             raise ValueError("it needs http:// or https:// and a host")
+        (url.raw_host or "").encode("idna")  # as the look-up of the host does
     except ValueError as error:
-        raise EndpointError(f"base_url={endpoint.base_url}: not a URL ({error}); set base_url") from error
-    query = dict(parse_qsl(parts.query)) | {k: _fill_in(v, endpoint) for k, v in endpoint.query.items()}
-    return url.with_query(None).with_fragment(None).with_path(url.path.rstrip("/")), query
+        raise WrongEndpoint(f"base_url={address}: not a URL ({error}); set base_url") from error
+    if url.user or url.password:
+        advice = "set api_key_env, or headers: {Authorization: Basic $NAME}, of this endpoint"
+        raise WrongEndpoint(
+            f"base_url of {endpoint.model} holds a user name or password: leave them out, and {advice}"
+        )
+    if path := next((path for path in _ADDED if url.path.rstrip("/").endswith(path)), None):
+        raise WrongEndpoint(f"base_url={address}: leave out {path}, which is added to base_url")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    query |= {k: _fill_in(v, endpoint) for k, v in endpoint.query.items()}
+    return url.with_query(None).with_fragment(None), query
 
 
 def _find_proxy(url: URL) -> URL | None:
@@ -177,36 +211,3 @@ async def _receive(response: aiohttp.ClientResponse, at_most: int) -> bytes:
             response.close()
             raise ConnectionLost(f"the reply is longer than {at_most:,} bytes")
     return b"".join(parts)
-
-
-def encode(body: Json) -> bytes:
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # half a character in a text, or a number of more than 64 bits
-        return json.dumps(body).encode()
-
-
-def decode(payload: bytes) -> Json:
-    """Read the JSON object of a reply. Raises BadShape, or HttpError for an error that was sent with HTTP 200."""
-    try:
-        value = orjson.loads(payload)
-    except ValueError:
-        value = _decode_slowly(payload)
-    if isinstance(value, list):  # a list of models, as some servers send it
-        return {"data": value}
-    if not isinstance(value, dict):
-        raise BadShape(f"the reply is not a JSON object: {str(value)[:SHOWN_CHARS]!r}")
-    if value.get("error") and not value.get("choices") and not value.get("data"):
-        code = value["error"].get("code") if isinstance(value["error"], dict) else value.get("code")
-        is_status = isinstance(code, int) and 400 <= code < 600
-        raise HttpError(code if is_status else 500, payload[:20_000].decode(errors="replace"))
-    return value
-
-
-def _decode_slowly(payload: bytes) -> object:
-    """Read what orjson refuses and other parsers accept, as half a character. Raises BadShape."""
-    try:
-        return json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        words = read_words(payload[:20_000].decode(errors="replace"))[:SHOWN_CHARS]
-        raise BadShape(f"the reply is not JSON: {words!r}") from error

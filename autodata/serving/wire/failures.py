@@ -1,5 +1,6 @@
 """Makes the error of a call that brought no answer: what the endpoint says, and which key to change."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from autodata.serving.wire.connection import list_secrets
 from autodata.serving.wire.faults import SHOWN_CHARS, Fault, HttpError
 from autodata.serving.wire.meaning import REFUSALS, Kind, Meaning, interpret, is_prompt_too_long
 from autodata.serving.wire.retries import NoAnswer
+from autodata.serving.wire.waits import read_wait
+from autodata.stats.writing import write_duration
 from autodata.types import Outcome, Reply
 
 
@@ -39,7 +42,9 @@ def describe_failure(fault: Fault, request: Request, endpoint: Endpoint, tried_s
     if meaning.kind is Kind.FILTERED:
         return make_error(request.role, Outcome.FILTERED, detail)
     where = f"{request.role} at {endpoint.base_url} (model {endpoint.model})"
-    return choose_error(fault, meaning)(f"{where}: {detail}; tried for {tried_s:.0f} s; {meaning.advice}")
+    wait = read_wait(fault) if meaning.kind is Kind.BUSY and isinstance(fault, HttpError) else None
+    asked = f"it asks to wait {write_duration(wait)}; " if wait and wait < math.inf else ""
+    return choose_error(fault, meaning)(f"{where}: {detail}; tried for {tried_s:.0f} s; {asked}{meaning.advice}")
 
 
 def describe_fault(fault: Fault, endpoint: Endpoint) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 SHOWN_CHARS = 300  # of a server's words, in an error message
+WITHIN = 200  # the status of an error that is sent as if all were well, and names no other status
 _READ_CHARS = 4_000  # of an error page; what is wrong stands at its beginning
 _MAX_DEPTH = 6
 # The keys under which servers say what is wrong, most telling first.
 _KEYS = ("error", "errors", "message", "msg", "detail", "details", "title", "description", "reason", "reasons", "loc",
-         "code", "metadata", "raw", "innererror", "violations", "quotaId")  # fmt: skip
+         "code", "metadata", "raw", "innererror", "violations", "quotaId", "base_resp", "status_msg")  # fmt: skip
 _INVISIBLE = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>")
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title")
 _TAG = re.compile(r"<[^<>]{0,500}>")
@@ -39,6 +40,12 @@ class TimedOut(Fault):
     name = "timeout"
 
 
+class Lost(Fault):
+    """A call that its batch did not answer: the batch expired, was cancelled, or lost it."""
+
+    name = "lost_in_batch"
+
+
 class HttpError(Fault):
     """The endpoint answered with an error. `words` is what it says; `headers` have lower-case names."""
 
@@ -49,6 +56,13 @@ class HttpError(Fault):
             self.words = f"redirected to {target}"
         self.name = f"http_{status}"
         super().__init__(self.words)
+
+
+def read_status(error: Mapping[str, object]) -> int:
+    """Read the HTTP status that stands within an error; WITHIN if there is none."""
+    parts = [error["error"]] if isinstance(error.get("error"), dict) else []
+    codes = [str(part.get(key)) for part in (*parts, error) for key in ("code", "status", "status_code")]
+    return next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), WITHIN)
 
 
 def read_words(text: str) -> str:
@@ -92,4 +106,4 @@ def _strip(page: str) -> str:
 
 
 def _join(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.split()).encode(errors="replace").decode()  # half a character cannot be stored or shown

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autodata.serving.wire.faults import BadShape, Fault, HttpError
+from autodata.serving.wire.faults import WITHIN, BadShape, Fault, HttpError, Lost
 from autodata.serving.wire.waits import read_wait
 
 REFUSALS = frozenset({400, 413, 422})  # the endpoint is up and refuses this very request
@@ -31,11 +31,16 @@ class Meaning:
 
 @dataclass(frozen=True)
 class _Rule:
-    """Gives a meaning to errors with one of these statuses (none: any) in whose words the pattern occurs."""
+    """Gives a meaning to errors with one of these statuses in whose words the pattern occurs."""
 
     statuses: frozenset[int]
     pattern: re.Pattern[str]
     meaning: Meaning
+
+    def fits(self, fault: HttpError) -> bool:
+        """An error without a status of its own is known by its words alone."""
+        is_known = bool(self.pattern.pattern) if fault.status == WITHIN else fault.status in self.statuses
+        return is_known and bool(self.pattern.search(fault.words))
 
 
 def _rule(statuses: set[int], pattern: str, kind: Kind, advice: str = "") -> _Rule:
@@ -71,7 +76,10 @@ _UNKNOWN_KEY = (
     r"unsupported (?:parameter|value)|unrecognized request argument|unknown (?:name|field|parameter|argument)"
     r"|extra (?:inputs|fields) (?:are )?not permitted|property '[^']{1,60}' is unsupported|unexpected keyword"
 )
-_WRONG_KEY = r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:invalid|incorrect|wrong) api[ _-]?key"
+_WRONG_KEY = (
+    r"api[ _-]?key (?:is )?(?:not valid|invalid|not found|expired)|(?:invalid|incorrect|wrong) api[ _-]?key"
+    r"|unauthori[sz]ed|(?:invalid|missing) (?:authentication|authorization)|authentication (?:error|fails|failed)"
+)
 _NO_MODEL = (
     r"no models? (?:is )?loaded|model (?:is )?not (?:loaded|found|available|deployed)|model_not_(?:found|available)"
     r"|unable to access (?:non-serverless )?model|(?:unknown|no such) model|invalid model(?: name| id|:)"
@@ -135,26 +143,38 @@ _RULES = (
     _rule({*REFUSALS}, "", Kind.REFUSED, "the endpoint is up and refuses this request"),
 )  # fmt: skip
 _PASSING = Meaning(Kind.PASSING, "is the server up? see models.endpoints in the recipe")
-_NO_COMPLETION = Meaning(
-    Kind.PASSING, "this is no chat completion: check base_url, and if it begins with data: set body: {stream: false}"
-)
+_UNKNOWN = Meaning(Kind.PASSING, "the endpoint sends an error instead of a reply: check base_url and model")
+_NO_COMPLETION = Meaning(Kind.PASSING, "this is no chat completion: check base_url")
+_LOST = Meaning(Kind.PASSING, "no batch answered it: lower batch.requests, or leave out `batch` of this endpoint")
+_TOO_SLOW = Meaning(Kind.PASSING, "is the server up? if it needs longer, raise timeout_s of this endpoint")
+_NO_DECODER = Meaning(Kind.PASSING, "set headers: {Accept-Encoding: identity} of this endpoint")
 _NO_TRUST = Meaning(
     Kind.CLOSED, "set SSL_CERT_FILE to the certificates of your organisation, or base_url to http:// or another host"
 )
-_ELSE = Meaning(Kind.REFUSED, "see models.endpoints in the recipe")
+_BY_TYPE = {BadShape: _NO_COMPLETION, Lost: _LOST}
+# Words of a connection that failed for a reason which the recipe can change.
+_BROKEN = {
+    "CERTIFICATE_VERIFY_FAILED": _NO_TRUST,
+    "WRONG_VERSION_NUMBER": _NO_TRUST,
+    "not decode content-encoding": _NO_DECODER,
+    "no complete reply within": _TOO_SLOW,
+}
+_ELSE = Meaning(Kind.REFUSED, "check base_url and model in models.endpoints of the recipe")
 _TRIED_AGAIN = {408, 409, 425}
 
 
 def interpret(fault: Fault) -> Meaning:
     """Say what an error means."""
     if not isinstance(fault, HttpError):
-        is_untrusted = "CERTIFICATE_VERIFY_FAILED" in str(fault) or "WRONG_VERSION_NUMBER" in str(fault)
-        return _NO_COMPLETION if isinstance(fault, BadShape) else _NO_TRUST if is_untrusted else _PASSING
+        meanings = (meaning for words, meaning in _BROKEN.items() if words in str(fault))
+        return _BY_TYPE.get(type(fault)) or next(meanings, _PASSING)
     if _names_wait(fault):
         return Meaning(Kind.BUSY, _TOO_LONG)
     for rule in _RULES:
-        if fault.status in rule.statuses and rule.pattern.search(fault.words):
+        if rule.fits(fault):
             return rule.meaning
+    if fault.status == WITHIN:
+        return _UNKNOWN
     if fault.status in (502, 503, 504) and "retry-after" in fault.headers:
         return Meaning(Kind.BUSY, _PASSING.advice)
     return _PASSING if fault.status in _TRIED_AGAIN or fault.status >= 500 else _ELSE
@@ -162,7 +182,7 @@ def interpret(fault: Fault) -> Meaning:
 
 def _names_wait(fault: HttpError) -> bool:
     """True if an endpoint refuses too many calls for now, whatever it says of bills and of larger accounts besides."""
-    if fault.status not in (400, 403, 429) or (fault.status != 429 and not _SAYS_BUSY.search(fault.words)):
+    if fault.status not in (WITHIN, 400, 403, 429) or (fault.status != 429 and not _SAYS_BUSY.search(fault.words)):
         return False
     if _LASTS.search(_OFFER.sub("", fault.words)):
         return False

@@ -23,7 +23,7 @@ class Pace:
         self._endpoint, self._limit = endpoint, limit
         self._resume_at = self._told_at = self._shrunk_at = float("-inf")
         self._next_request = self._next_token = float("-inf")
-        self._last_success = time.monotonic()
+        self._refused_since = float("inf")  # the first refusal after the last success
         self._successes = 0
 
     async def wait(self, tokens: int, require_room: Callable[[], None]) -> None:
@@ -40,7 +40,7 @@ class Pace:
 
     def speed_up(self) -> None:
         """Note a success, which may allow one more call at once."""
-        self._last_success = time.monotonic()
+        self._refused_since = float("inf")
         self._successes += 1
         if self._limit.most < self._limit.ceiling and self._successes >= self._limit.most:
             self._successes = 0
@@ -49,7 +49,8 @@ class Pace:
     def slow_down(self, seconds: float, who: str, words: str) -> bool:
         """Let all calls wait after a refusal; False if that exceeds the endpoint's patience_s."""
         now = time.monotonic()
-        if seconds + now - self._last_success > self._endpoint.patience_s:
+        self._refused_since = min(self._refused_since, now)
+        if seconds + now - self._refused_since > self._endpoint.patience_s:
             return False
         if now > max(self._shrunk_at, self._resume_at):
             self._shrunk_at, self._successes = now + seconds, 0

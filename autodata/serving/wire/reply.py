@@ -13,7 +13,7 @@ from autodata.serving.embedded import cache_folder
 from autodata.serving.measured import ENDED, read_outcome
 from autodata.serving.request import Request
 from autodata.serving.usage import read_usage
-from autodata.serving.wire.faults import BadShape, HttpError
+from autodata.serving.wire.faults import BadShape, HttpError, read_status
 from autodata.serving.wire.markup import find_call
 from autodata.types import Message, Outcome, Reply
 
@@ -27,14 +27,12 @@ def read_reply(completion: Mapping[str, object]) -> Reply:
     """Read a reply as it came, whatever its outcome. Raises BadShape, HttpError."""
     choice = _read_choice(completion)
     message = _as_mapping(choice.get("message"))
-    written, thought = _read_content(message.get("content"))
-    apart = _as_text(message.get("reasoning") or message.get("reasoning_content")) or thought
-    reasoning, content = (apart, written) if apart else split_thinking(written)
+    content, reasoning = _read_answer(message)
     tool, arguments = _find_called(message)
     refusal, finish_reason = _as_text(message.get("refusal")), _as_text(choice.get("finish_reason"))
     return Reply(
-        outcome=read_outcome(finish_reason, (content or "") + tool, bool(refusal)),
-        content=content or "",
+        outcome=read_outcome(finish_reason, content + tool, bool(refusal)),
+        content=content,
         reasoning=reasoning,
         finish_reason=finish_reason,
         model=_as_text(completion.get("model")),
@@ -56,29 +54,36 @@ def _read_choice(completion: Mapping[str, object]) -> Mapping[str, object]:
     if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
         raise BadShape(f"the reply has no choices: {str(completion)[:200]!r}")
     choice = next((choice for choice in choices if choice.get("index") == 0), choices[0])
-    if error := _as_mapping(
-        choice.get("error")
-    ):  # of the provider behind a gateway, which itself answers with HTTP 200
-        code = error.get("code")
-        raise HttpError(code if isinstance(code, int) and 400 <= code < 600 else 500, json.dumps(error))
+    if error := _as_mapping(choice.get("error")):  # of the provider behind a gateway, which answers with HTTP 200
+        raise HttpError(read_status(error), json.dumps(error))
     if not isinstance(choice.get("message"), dict):
         raise BadShape(f"the reply has no message: {str(choice)[:200]!r}")
     return choice
 
 
+def _read_answer(message: Mapping[str, object]) -> tuple[str, str]:
+    """Return answer and reasoning, which stands in a field of its own, in a part of the content, or in its text."""
+    written, thought = _read_content(message.get("content"))
+    apart = "".join(_read_content(message.get("reasoning") or message.get("reasoning_content"))) or thought
+    inside, answer = split_thinking(written)
+    if not apart:
+        return answer or "", inside
+    is_repeated = answer is not None and written.lstrip().startswith(OPEN_THINKING)  # some gateways send it twice
+    return (answer if is_repeated else written) or "", apart
+
+
 def _read_content(content: object) -> tuple[str, str]:
-    """Read the content, a text or a list of parts, some of which may hold reasoning; return (answer, reasoning)."""
-    if not isinstance(content, list):
+    """Read a text, a part, or a list of parts, some of which may hold reasoning; return (answer, reasoning)."""
+    if isinstance(content, list):
+        pairs = [_read_content(part) for part in content]
+        return "".join(answer for answer, _ in pairs), "".join(reasoning for _, reasoning in pairs)
+    if not isinstance(content, dict):
         return _as_text(content), ""
-    answer, reasoning = [], []
-    for part in content:
-        if not isinstance(part, dict):
-            answer.append(_as_text(part))
-        elif thought := part.get("thinking") or part.get("reasoning"):
-            reasoning.append("".join(_read_content(thought)))
-        elif "text" in part:
-            answer.append(_as_text(part["text"]))
-    return "".join(answer), "".join(reasoning)
+    if thought := content.get("thinking") or content.get("reasoning"):
+        return "", "".join(_read_content(thought))
+    answer, reasoning = _read_content(content.get("text") or content.get("content") or content.get("value"))
+    is_thought = re.search("think|reason", str(content.get("type")))
+    return ("", reasoning + answer) if is_thought else (answer, reasoning)
 
 
 def find_answer(reply: Reply, request: Request) -> Reply:
@@ -93,7 +98,8 @@ def find_answer(reply: Reply, request: Request) -> Reply:
         is_wanted = bool(request.tools) or reply.content.strip()
         return reply if is_wanted else replace(reply, outcome=Outcome.EMPTY)  # a call of an unknown function
     if request.tools and (called := find_call(reply.content) or find_call(reply.reasoning)):
-        return replace(reply, tool=called[0], arguments=called[1], outcome=Outcome.ANSWERED)
+        tool, arguments = map(_as_text, called)
+        return replace(reply, tool=tool, arguments=arguments, outcome=Outcome.ANSWERED)
     if request.schema and not reply.content.strip() and (last_object := find_last_object(reply.reasoning)):
         return replace(reply, content=last_object, outcome=Outcome.ANSWERED)
     return reply
@@ -112,26 +118,17 @@ def find_limit(reply: Reply, budget: int) -> Reply:
     return reply
 
 
-def count_read(completion: Mapping[str, object]) -> int:
-    """Count the prompt tokens that the server read, with cached ones that it reports apart; 0 if not reported."""
-    usage = _as_mapping(completion.get("usage"))
-    details = _as_mapping(usage.get("prompt_tokens_details"))
-    return _count(usage, "prompt_tokens") + _count(details, "cached_tokens")
-
-
-def _count(counts: Mapping[str, object], name: str) -> int:
-    """Read a reported count; 0 if it is missing or negative, or no number."""
-    value = counts.get(name)
-    return max(int(value), 0) if isinstance(value, int | float) and abs(value) < 1e15 else 0
-
-
 def _find_called(message: Mapping[str, object]) -> tuple[str, str]:
-    """Return name and arguments of the first function called: a model makes one move. Some servers omit its type."""
-    calls = message.get("tool_calls")
-    called = [_as_mapping(call).get("function") for call in calls] if isinstance(calls, list) else []
-    for function in filter(None, [*called, message.get("function_call")]):
-        name, arguments = (_as_mapping(function).get(part) for part in ("name", "arguments"))
-        return _as_text(name), arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+    """Return name and arguments of the first function called: a model makes one move.
+
+    Some servers send one call instead of a list, or nothing around name and arguments, or arguments that are no text.
+    """
+    calls = message.get("tool_calls") or message.get("function_call")
+    for call in map(_as_mapping, calls if isinstance(calls, list) else [calls]):
+        function = _as_mapping(call.get("function")) or call
+        if name := _as_text(function.get("name")):
+            arguments = function.get("arguments", function.get("input"))
+            return name, _as_text(arguments) if isinstance(arguments, str) else json.dumps(arguments or {})
     return "", ""
 
 
