@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -70,6 +71,24 @@ def test_the_samples_are_what_their_script_writes():
         assert packed == data or gzip.decompress(packed) == gzip.decompress(data)
     for split, rows in make_problems().items():
         assert read_table(SAMPLES / "principia" / f"{split}-00000-of-00001.parquet") == rows
+
+
+def test_files_whose_names_are_not_utf_8_have_lines_or_are_links(run, tmp_path: Path):
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for folder in (corpus, elsewhere):
+        folder.mkdir()
+    for name in (b"caf\xe8.txt", b"caf\xe9.txt", b"two\nlines.txt"):
+        (corpus / os.fsdecode(name)).write_text(f"text of {name!r}")
+    (corpus / "empty\n|.txt").write_text("")
+    (elsewhere / "far.txt").write_text("a text far away")
+    (corpus / "linked").symlink_to(elsewhere)
+    (corpus / "gone.txt").symlink_to(elsewhere / "no.txt")
+    manifest = run("own", corpus)
+    rows = read_table(tmp_path / "run" / "documents")
+    assert {row["id"] for row in rows} == {"caf\\xe8.txt", "caf\\xe9.txt", "two\nlines.txt", "linked/far.txt"}
+    assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values()) == 6
+    assert "| empty | empty \\|.txt:1 (empty \\|.txt) |" in (tmp_path / "run" / "report.md").read_text()
+    assert len(read_corpus(str(corpus)).documents) == 4
 
 
 def test_papers_of_three_releases(run, tmp_path: Path):

@@ -23,6 +23,15 @@ from autodata.corpora.text.pages import drop_running_heads
         (f"{'word ' * 9}Smith-\nJones", f"{'word ' * 9}Smith-Jones"),
         ("state-of-the-\nart", "state-of-the-art"),
         ("FAC-\nTORS", "FACTORS"),
+        # Without another place in the text that shows it.
+        (
+            "a well-\nknown fact, a long-\nterm plan of high-\nquality",
+            "a well-known fact, a long-term plan of high-quality",
+        ),
+        ("short-\nages, well-\nness, second-\nary, high-\nlights", "shortages, wellness, secondary, highlights"),
+        ("https://example.org/long-\npath, see foo-\nbar.py", "https://example.org/long-path, see foo-bar.py"),
+        ("run it with --long-\noption or my_file-\nname", "run it with --long-option or my_file-name"),
+        ("infor-\nmation-theoretic, national/inter-\nnational", "information-theoretic, national/international"),
         # Inside a line, and before a blank line: only if the text has the word elsewhere.
         ("the fac- tors are factors", "the factors are factors"),
         ("a well- known fact; it is well-known", "a well-known fact; it is well-known"),
@@ -108,6 +117,8 @@ def test_page_numbers_in_any_form_go(numbers):
         ["Total: 1500 EUR", "Total: 2700 EUR"],
         ["Total: 1500 EUR", "Total: 2700 EUR", "Total: 3900 EUR"],  # no number that counts up by one
         ["Revenue in 2018", "Revenue in 2020", "Revenue in 2022"],
+        ["Revenue in 2020", "Revenue in 2021", "Revenue in 2022"],
+        ["2020 in review", "2021 in review", "2022 in review"],
         ["# Report", "# Report", "# Report"],
         ["## Step 1", "## Step 2", "## Step 3"],
         ["Chapter 1", "Chapter 2", "Chapter 3"],  # each part of a text can have a page

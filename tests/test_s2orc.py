@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora import papers, parses
-from autodata.corpora.paper import UNCOVERED, Section
+from autodata.corpora.paper import UNCOVERED, Section, find_levels
 from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.s2orc import is_english, parse
@@ -367,18 +367,42 @@ def test_english_is_told_by_letters_and_common_words(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("section", "heading"),
+    ("section", "headings"),
     [
-        ([["1", "Caches"], ["1.1", "Wear"]], "### 1.1 Wear"),
-        (["A.1", "Proofs"], "### A.1 Proofs"),
-        (["Caches", "Wear"], "## Wear"),
-        (["Wear"], "## Wear"),
-        ([], None),
+        ([["1", "Caches"], ["1.1", "Wear"]], ["## 1 Caches", "### 1.1 Wear"]),
+        (["A.1", "Proofs"], ["### A.1 Proofs"]),
+        (["Caches", "Wear"], ["## Caches", "### Wear"]),
+        (["Wear"], ["## Wear"]),
+        ([], []),
     ],
 )
-def test_a_list_of_headings_gives_the_innermost_with_its_number(section, heading):
+def test_a_list_of_headings_is_written_with_all_of_them(section, headings):
     lines = parses.read({"body_text": [{"text": "Words.", "section": section}]}).write().split("\n\n")
-    assert lines == [heading, "Words."] if heading else lines == ["Words."]
+    assert lines == [*headings, "Words."]
+
+
+def test_a_heading_above_several_sections_is_written_once():
+    above, places = ["2", "Caches"], (["2.1", "Wear"], ["2.2", "Age"])
+    body = [{"text": "Words.", "section": [above, place]} for place in places for _ in "ab"]
+    body += [{"text": "More.", "section": [above]}, {"text": "", "section": [["3", "Empty"]]}]
+    paper = parses.read({"body_text": body})
+    lines = paper.write().split("\n\n")
+    assert [line for line in lines if line != "Words."] == [
+        "## 2 Caches",
+        "### 2.1 Wear",
+        "### 2.2 Age",
+        "## 2 Caches",
+        "More.",
+    ]
+    assert paper.uncovered == len("Empty")
+
+
+@pytest.mark.parametrize(
+    ("heading", "level"),
+    [("2.A Data", 2), ("II.B. Model", 2), ("2.A.1 Details", 3), ("U.S. Policy", 1), ("I.V. Access", 1), ("A.1 B", 2)],
+)
+def test_letters_inside_a_number(heading, level):
+    assert find_levels([Section(heading)]) == [level]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import PurePath
 
 import orjson
@@ -10,10 +11,10 @@ import orjson
 from autodata.corpora import parses
 from autodata.corpora.principia import write_problem
 from autodata.corpora.record import Drop, Record, require_length
-from autodata.corpora.remote.files import Place, bring_here
+from autodata.corpora.remote.files import Place, bring_here, write_name
 from autodata.corpora.rows import LINES, BadRow, Row, open_file, read_rows, split_ending
 from autodata.corpora.text import layout
-from autodata.corpora.text.encodings import decode, normalize
+from autodata.corpora.text.encodings import decode, normalize, write_ligatures
 from autodata.corpora.text.pdf import read_pdf
 from autodata.recipes.corpora import OwnFilters
 
@@ -48,13 +49,14 @@ def count_endings(names: Iterable[str]) -> Counter[str]:
 
 def read(path: Place, name: str) -> Iterator[Row | BadRow]:
     """Iterate over the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
-    return iter([_read_text(path, name)]) if is_text(name) else read_rows(path, name)
+    return iter([_read_text(path, write_name(name))]) if is_text(name) else read_rows(path, name)
 
 
 def parse(row: Row, filters: OwnFilters) -> Record:
     """Make the document of a row. Raises Drop."""
     identity = identify(row, filters)
-    text, changes = layout.mend(_find_text(row.value, filters.text_column).replace("\r\n", "\n"))
+    text = write_ligatures(_find_text(row.value, filters.text_column).replace("\r\n", "\n"))
+    text, changes = layout.mend(text)
     text = normalize(text)
     if not text:
         raise Drop("empty")
@@ -121,7 +123,13 @@ def _decode(name: str, data: bytes) -> Row:
 
 
 def _decode_page(data: bytes, charset: str) -> tuple[str, str]:
-    """Decode a page with the encoding that it states, if that is right. Raises Drop."""
+    """Decode a page with the encoding that it states, if that is right. Raises Drop.
+
+    What is UTF-8 with more than ASCII in it is no other encoding by chance: the page was saved anew.
+    """
+    if not data.isascii():
+        with suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig"), ""
     try:
         # A page whose statement could be read is no UTF-16, and in no encoding that writes ASCII in another way.
         if charset and codecs.lookup(charset).name != "utf-8" and _ASCII.decode(charset) == _ASCII.decode():

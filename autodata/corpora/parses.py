@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 from autodata.corpora.paper import Paper, Section
 
@@ -22,7 +23,9 @@ def read(row: Mapping[str, object]) -> Paper:
     rest = [*_list_texts(parse.get("back_matter")), *_list_texts(list(_dict(parse.get("ref_entries")).values()))]
     uncovered = sum(len("".join(text.split())) for text in rest)
     sections = _read_sections(parse.get("body_text"))
-    return Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
+    paper = Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
+    paper.drop_empty_sections()
+    return paper
 
 
 def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
@@ -32,25 +35,32 @@ def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _read_sections(body: object) -> list[Section]:
+    """Group the paragraphs by their headings. A heading may have no paragraph of its own, only others below it."""
     sections: list[Section] = []
+    path: list[tuple[str, str]] = []
     for paragraph in _list(body):
-        heading, number = _read_heading(paragraph.get("section"))
-        number = _text(paragraph.get("sec_num")) or number
-        if not sections or (heading, number) != (sections[-1].heading, sections[-1].number):
-            sections.append(Section(heading, number))
+        *above, (heading, number) = _read_headings(paragraph.get("section")) or [("", "")]
+        headings = [*above, (heading, _text(paragraph.get("sec_num")) or number)]
+        known = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(headings, path, strict=False))))
+        if not sections or headings != path:
+            numbered = list(enumerate(headings, 1))[min(known, len(above)) :]
+            sections += [Section(*heading, depth) for depth, heading in numbered]
+        path = headings
         if text := _restore_formulas(paragraph):
             sections[-1].blocks.append(text)
-    return [section for section in sections if section.blocks]
+    return sections
 
 
-def _read_heading(section: object) -> tuple[str, str]:
-    """Return the innermost heading with its number; some parses list all headings, each as [number, text]."""
-    number = ""
-    while isinstance(section, list):
-        first = _text(section[0]) if len(section) == 2 else ""
-        number = first if _NUMBER.fullmatch(first) else ""
-        section = section[-1] if section else ""
-    return _text(section), number
+def _read_headings(section: object) -> list[tuple[str, str]]:
+    """Return the headings above a paragraph with their numbers, the innermost last.
+
+    Most parses have the innermost alone; others list all of them, each as text or as [number, text].
+    """
+    if not isinstance(section, list):
+        return [(_text(section), "")]
+    if len(section) == 2 and _NUMBER.fullmatch(_text(section[0])):
+        return [(_text(section[1]), _text(section[0]))]
+    return [heading for item in section for heading in _read_headings(item)]
 
 
 def _restore_formulas(paragraph: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ from itertools import islice
 
 from autodata.corpora.record import Drop, Record, require_length
 from autodata.corpora.text import layout
+from autodata.corpora.text.encodings import write_ligatures
 from autodata.corpora.text.pages import join_pages
 from autodata.corpora.text.raised import write_raised
 from autodata.recipes.corpora import PileOfLawFilters
@@ -81,7 +82,7 @@ def clean(text: str) -> tuple[str, Counter[str]]:
         text = _TAG.sub("", _RAISED.sub(_write_raised, text))
     if "&" in text:
         text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    text, heads = layout.mend_pages(text)
+    text, heads = layout.mend_pages(write_ligatures(text))
     text, pages = _drop_page_lines(text)
     text, divided = layout.mend_words(text)
     return _join_lines(text), heads + +Counter({layout.HEADS: pages}) + divided

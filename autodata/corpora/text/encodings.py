@@ -39,11 +39,11 @@ _BREAKS = re.compile("\r\n|[\r\f\v\x1c-\x1e\u2028\u2029]")
 _BREAKING = "\r\f\v\x1c\x1d\x1e\u2028\u2029"
 _C1 = re.compile("[\x80-\x9f]")
 _SOFT_HYPHENS = re.compile("\u00ad\\s*")  # one before white space divides a word at the end of a line
-# Control characters but \n and \t, invisible ones, halves of surrogate pairs; and ligatures, which become letters.
-_UNWANTED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2060\ufb00-\ufb06\ufeff\ud800-\udfff]")
-_LIGATURES = dict(
-    zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True)
-)
+# Control characters but \n and \t, invisible ones, and halves of surrogate pairs.
+_UNWANTED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2060\ufeff\ud800-\udfff]")
+_LETTERS = ("ff", "fi", "fl", "ffi", "ffl", "st", "st")
+_LIGATURE = re.compile("[\ufb00-\ufb06]")
+_LIGATURES = dict(zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", _LETTERS, strict=True))
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -84,7 +84,12 @@ def normalize(text: str) -> str:
         text = _SOFT_HYPHENS.sub("", text)
     if not text.isascii() and _C1.search(text):  # line by line, because ftfy decides for all that it is given
         text = "\n".join(ftfy.fix_encoding(line) if _C1.search(line) else line for line in text.split("\n"))
-    return _UNWANTED.sub(lambda match: _LIGATURES.get(match[0], ""), unicodedata.normalize("NFC", text)).strip()
+    return write_ligatures(_UNWANTED.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def write_ligatures(text: str) -> str:
+    """Write ligatures as letters. Before words are compared, since a text can have both forms of a word."""
+    return text if text.isascii() else _LIGATURE.sub(lambda match: _LIGATURES[match[0]], text)
 
 
 def _guess(data: bytes) -> str:

@@ -23,6 +23,7 @@ _COUNTS_PARTS = re.compile(
     r"capitolo|rozdział|total|sum|balance|score)\b\W{0,3}\Z",
     re.IGNORECASE,
 )
+_YEAR = re.compile("(?:19|20)[0-9]{2}")  # "Results of 2021" on a page, and "Results of 2022" on the next
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
 _GOES_ON = re.compile(r"[a-z,;\-‐–]\s*\Z")
 
@@ -89,7 +90,7 @@ def _fold(line: str, page: int) -> Iterator[tuple[str, int | None]]:
     if not text.isdecimal():
         yield text, None
     for match in _PAGE_NUMBER.finditer(text):
-        if not _COUNTS_PARTS.search(text[: match.start()]):
+        if not (_COUNTS_PARTS.search(text[: match.start()]) or (_YEAR.fullmatch(match[0]) and match[0] != text)):
             yield f"{text[: match.start()]}\0{text[match.end() :]}", _read_number(match[0]) - page
 
 
