@@ -301,11 +301,19 @@ def is_drawn(identity: str, one_in: int) -> bool:
 
 
 def test_who_opted_out_is_left_out(run, tmp_path: Path):
-    (tmp_path / "opt_out.txt").write_text("# asked us\n10.5555/2\nHTTPS://example.org/3.pdf  # by mail\ns2orc-7\n\n")
+    names = "\ufeffhttps://doi.org/10.5555/2\n# asked us\nHTTP://example.org/3.pdf  # by mail\ns2orc-7\n\n"
+    (tmp_path / "opt_out.txt").write_text(names, encoding="utf-8")
     papers = f"papers={SAMPLES / 'papers'}"
     manifest = run("s2orc", SAMPLES / "s2orc", papers, SHORT, f"opt_out={tmp_path / 'opt_out.txt'}")
     assert manifest["dropped"]["opted out"] == 3
     assert manifest["kept"] == 8
+
+
+def test_names_that_are_opted_out_may_be_written_in_several_forms(tmp_path: Path):
+    forms = ["DOI: 10.1/A", "http://dx.doi.org/10.1/a", "10.1/a"]
+    forms += ["arXiv:2101.00001v2", "https://arxiv.org/pdf/2101.00001.pdf", "2101.00001"]
+    (tmp_path / "names.txt").write_text("\r\n".join([*forms, "https://example.org/", "http://example.org"]))
+    assert sources.read_opt_out(str(tmp_path / "names.txt")) == {"10.1/a", "2101.00001", "https://example.org"}
 
 
 def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):

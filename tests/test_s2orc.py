@@ -367,6 +367,19 @@ def test_english_is_told_by_letters_and_common_words(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        *((value, 7) for value in (7, "7", 7.0)),
+        *((value, None) for value in (7.5, float("nan"), -1, True, None, "7a", 1 << 63, 2.0**53)),
+        (0, 0),
+        ((1 << 63) - 1, (1 << 63) - 1),
+    ],
+)
+def test_numbers_as_tables_write_them(value, number):
+    assert papers.read_number(value) == number
+
+
+@pytest.mark.parametrize(
     ("section", "headings"),
     [
         ([["1", "Caches"], ["1.1", "Wear"]], ["## 1 Caches", "### 1.1 Wear"]),

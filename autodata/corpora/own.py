@@ -14,7 +14,7 @@ from autodata.corpora.record import Drop, Record, require_length
 from autodata.corpora.remote.files import Place, bring_here, write_name
 from autodata.corpora.rows import LINES, BadRow, Row, open_file, read_rows, split_ending
 from autodata.corpora.text import layout
-from autodata.corpora.text.encodings import decode, normalize, write_ligatures
+from autodata.corpora.text.encodings import decode, normalize, unify
 from autodata.corpora.text.pdf import read_pdf
 from autodata.recipes.corpora import OwnFilters
 
@@ -55,8 +55,7 @@ def read(path: Place, name: str) -> Iterator[Row | BadRow]:
 def parse(row: Row, filters: OwnFilters) -> Record:
     """Make the document of a row. Raises Drop."""
     identity = identify(row, filters)
-    text = write_ligatures(_find_text(row.value, filters.text_column).replace("\r\n", "\n"))
-    text, changes = layout.mend(text)
+    text, changes = layout.mend(unify(_find_text(row.value, filters.text_column)))
     text = normalize(text)
     if not text:
         raise Drop("empty")

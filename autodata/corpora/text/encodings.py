@@ -84,11 +84,15 @@ def normalize(text: str) -> str:
         text = _SOFT_HYPHENS.sub("", text)
     if not text.isascii() and _C1.search(text):  # line by line, because ftfy decides for all that it is given
         text = "\n".join(ftfy.fix_encoding(line) if _C1.search(line) else line for line in text.split("\n"))
-    return write_ligatures(_UNWANTED.sub("", unicodedata.normalize("NFC", text))).strip()
+    return _write_ligatures(_UNWANTED.sub("", unicodedata.normalize("NFC", text))).strip()
 
 
-def write_ligatures(text: str) -> str:
-    """Write ligatures as letters. Before words are compared, since a text can have both forms of a word."""
+def unify(text: str) -> str:
+    """Write line breaks as \\n and ligatures as letters, so that words can be compared; form feeds stay."""
+    return _write_ligatures(text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text)
+
+
+def _write_ligatures(text: str) -> str:
     return text if text.isascii() else _LIGATURE.sub(lambda match: _LIGATURES[match[0]], text)
 
 
