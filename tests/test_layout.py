@@ -105,6 +105,26 @@ def test_two_pages_have_no_head_in_common_and_three_do():
     assert drop_running_heads(["Title\nfirst", "Title\nsecond", "Title\nthird"])[1] == 3
 
 
+def test_heads_of_chapters_are_known_by_the_page_number():
+    heads = [
+        "4",
+        "Chapter 2: Caches 5",
+        "Chapter 2: Caches 6",
+        "7",
+        "Chapter 3: Wear 8",
+        "Chapter 3: Wear 9",
+        "Ends 10",
+    ]
+    pages = [f"{head}\nbody {'x' * n}" for n, head in enumerate(heads)]
+    kept, count = drop_running_heads(pages)
+    assert kept == [*(f"body {'x' * n}" for n in range(6)), pages[6]]  # a head on one page only may be text
+    assert count == 6
+    few = [*pages[1:3], *(f"body {'y' * n}" for n in range(3))]  # too few pages have a number
+    assert drop_running_heads(few) == (few, 0)
+    parts = [f"{n} {name}\nbody {'x' * n}" for n, name in enumerate(["Aims", "Methods", "Results", "Ends"], 1)]
+    assert drop_running_heads(parts) == (parts, 0)
+
+
 @pytest.mark.parametrize("numbers", [["- i -", "- ii -", "- iii -", "- iv -"], ["9", "10", "11"], ["iv", "v", "vi"]])
 def test_page_numbers_in_any_form_go(numbers):
     pages = [f"{'abcd'[place]}\n{number}" for place, number in enumerate(numbers)]
