@@ -201,3 +201,12 @@ def test_a_page_is_utf_8_if_it_can_be_whatever_it_states(tmp_path: Path):
     (tmp_path / "old.html").write_bytes(f"{head}<p>schön</p>".encode("latin-1"))
     rows = [next(iter(own.read(tmp_path / name, name))) for name in ("new.html", "old.html")]
     assert [(row.value["text"], row.encoding) for row in rows] == [("schön", ""), ("schön", "iso-8859-1")]
+
+
+@pytest.mark.parametrize("holder", ["metadata", "meta"])
+def test_names_in_the_metadata_are_kept_because_they_can_be_opted_out(holder):
+    metadata = {"url": "https://example.org/1", "doi": 5, "title": "x"}
+    fields = own.parse(Row("a.jsonl", 1, {"text": "x", holder: metadata}), OwnFilters()).fields
+    assert fields == {"url": "https://example.org/1"}
+    fields = own.parse(Row("a.jsonl", 1, {"text": "x", "url": "mine", holder: metadata}), OwnFilters()).fields
+    assert fields == {"url": "mine"}

@@ -102,6 +102,7 @@ def test_what_is_masked(text, masked):
         "000-12-3456, 666-12-3456, 123-00-4567, 123-45-0000",
         "Docket No. 123-45-6789; NIST SP 800-53-2020; id 123456789; 123 45 6789",
         "555-0123, 6507232300 and 020 7946 0958",
+        "mobile networks at 700-2600 MHz, phone sales of 200-3000 units",
         "2001:db8::1, 2024:10:05, std::map and a::b",
         "from 4.2.1.3/2 to 4.2.1.4/3",
     ],

@@ -41,6 +41,12 @@ def test_every_row_with_its_line(tmp_path, suffix):
     assert rows == [Row(f"shard{suffix}", n, value) for n, value in enumerate(ROWS, 1)]
 
 
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_name_that_says_another_packing(tmp_path, suffix, name):
+    assert [row.value for row in read_rows(write(tmp_path, name, PACKERS[suffix](LINES)))] == ROWS
+
+
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst"])
 def test_files_of_several_streams_are_read_through(tmp_path, suffix):
     half = len(LINES) // 2

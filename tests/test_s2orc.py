@@ -267,6 +267,16 @@ def test_older_forms_of_a_paper(eligible, form):
     assert (record.id, record.fields["has_abstract"]) == ("s2orc-7", True)
 
 
+def test_captions_and_tables_of_older_forms_are_counted():
+    entries = {
+        "F0": {"text": "A figure"},
+        "T0": {"text": "Sizes", "content": "1 2", "html": "<td>1</td><td>2</td>"},
+        "T1": {"text": "", "html": "<table><td>34</td></table>"},
+    }
+    paper = parses.read({"body_text": OLD_BODY, "ref_entries": entries, "back_matter": [{"text": "Thank you"}]})
+    assert paper.uncovered == len("Afigure" + "Sizes" + "12" + "34" + "Thankyou")
+
+
 def test_abstracts_are_joined_by_corpusid(eligible, tmp_path):
     rows = [
         {"corpusid": 9, "abstract": "Ü  nine."},

@@ -26,6 +26,7 @@ _ASCII = bytes(range(32, 127))
 MAX_TEXT_BYTES = 20_000_000  # beyond this a file of plain text or HTML is a corpus or a dump, not a document
 MAX_PDF_BYTES = 200_000_000
 _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain, never from a record
+_HOLDERS, _NAMES = ("metadata", "meta"), ("doi", "url", "arxiv")
 _LICENCES = ("licence", "license", "licences", "licenses")
 
 
@@ -63,6 +64,7 @@ def parse(row: Row, filters: OwnFilters) -> Record:
     left_out = _NOT_FIELDS | {*_LICENCES, filters.text_column, filters.id_column}
     kept = {k: v for k, v in row.value.items() if k not in left_out and isinstance(v, str | int | float)}
     fields = {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
+    fields = {key: name for key in _NAMES if (name := _find_name(row.value, key))} | fields
     fields |= {"encoding": row.encoding} if row.encoding else {}
     return Record(identity, text, normalize(find_licence(row.value, filters)), fields, changes)
 
@@ -83,9 +85,15 @@ def find_licence(record: Mapping[str, object], filters: OwnFilters) -> str:
     if filters.licence_column:
         stated = [_look_up(record, filters.licence_column)]
     else:
-        holders = (record, _read_object(record.get("metadata")), _read_object(record.get("meta")))
+        holders = (record, *(_read_object(record.get(holder)) for holder in _HOLDERS))
         stated = [holder.get(key) for holder in holders for key in _LICENCES]
     return next((text for value in stated if (text := _write_licence(value))), filters.licence)
+
+
+def _find_name(record: Mapping[str, object], key: str) -> str:
+    """Return a name by which a document can be opted out, from the metadata of its record."""
+    holders = (_read_object(record.get(holder)) for holder in _HOLDERS)
+    return next((name for holder in holders if isinstance(name := holder.get(key), str)), "")
 
 
 def _read_text(path: Place, name: str) -> Row | BadRow:

@@ -7,6 +7,7 @@ from itertools import takewhile
 from autodata.corpora.paper import Paper, Section
 
 _NUMBER = re.compile(r"(?:\d{1,2}|[A-Z]|[IVX]{1,6})(?:\.\d{1,2}){0,5}\.?")
+_TAG = re.compile(r"<[^<>]*>")
 FORMS = ("pdf_parse", "grobid_parse", "latex_parse")  # in the order in which they are preferred
 
 
@@ -20,7 +21,8 @@ def read(row: Mapping[str, object]) -> Paper:
     parse, metadata = _find_parse(row), _dict(row.get("metadata"))
     title, licence = (_text(row.get(key)) or _text(metadata.get(key)) for key in ("title", "license"))
     abstract = _text(row.get("abstract")) or "\n\n".join(_list_texts(parse.get("abstract") or row.get("abstract")))
-    rest = [*_list_texts(parse.get("back_matter")), *_list_texts(list(_dict(parse.get("ref_entries")).values()))]
+    figures = list(_dict(parse.get("ref_entries")).values())
+    rest = [*_list_texts(parse.get("back_matter")), *_list_texts(figures), *map(_read_cells, _list(figures))]
     uncovered = sum(len("".join(text.split())) for text in rest)
     sections = _read_sections(parse.get("body_text"))
     paper = Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
@@ -61,6 +63,11 @@ def _read_headings(section: object) -> list[tuple[str, str]]:
     if len(section) == 2 and _NUMBER.fullmatch(_text(section[0])):
         return [(_text(section[1]), _text(section[0]))]
     return [heading for item in section for heading in _read_headings(item)]
+
+
+def _read_cells(table: Mapping[str, object]) -> str:
+    """Return what stands in a table, '' for a figure."""
+    return _text(table.get("content")) or _TAG.sub(" ", _text(table.get("html")))
 
 
 def _restore_formulas(paragraph: Mapping[str, object]) -> str:

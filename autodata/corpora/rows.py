@@ -25,6 +25,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*LINES, *PACKED, ".parquet")  # the Semantic Scholar release has plain .gz
 _CHUNK = 1 << 20
 _WIDE = 4_000  # bytes that tell UTF-16 from UTF-8
+_MAGIC = {".gz": b"\x1f\x8b\x08", ".bz2": b"BZh[1-9]1AY&SY", ".xz": b"\xfd7zXZ\0", ".zst": b"\\x28\xb5\x2f\xfd"}
 _NO_JSON = object()
 # A line of a list with a record on each line. Nothing is tried twice, so that no line can make it slow.
 _LIST_ITEM = re.compile(rb"\s*+\[?\s*+(\{.*\})\s*+[,\]]?\s*+", re.DOTALL)
@@ -78,8 +79,9 @@ def split_ending(name: str) -> tuple[str, str]:
 
 def open_file(path: Place) -> BinaryIO:
     """Open a file to read its decompressed bytes."""
+    packed = _find_packing(path)
     source = path.open() if isinstance(path, Remote) else path
-    match path.suffix.lower():
+    match packed:
         case ".gz":
             return gzip.open(source)
         case ".bz2":
@@ -88,7 +90,15 @@ def open_file(path: Place) -> BinaryIO:
             return lzma.open(source)
         case ".zst":
             return io.BufferedReader(_Zstandard(path.open("rb")), _CHUNK)
-    return path.open("rb")
+    return source if isinstance(path, Remote) else path.open("rb")
+
+
+def _find_packing(path: Place) -> str:
+    """See from its first bytes how a file is packed: a client may have unpacked it on the way, and kept its name."""
+    with path.open("rb") as file:
+        start = file.peek(10)
+    packed = next((ending for ending, magic in _MAGIC.items() if re.match(magic, start)), path.suffix.lower())
+    return "" if start.lstrip()[:1] == b"{" else packed
 
 
 _Value = dict[str, object] | str | None  # a record, the reason why there is none, or a blank line

@@ -55,12 +55,12 @@ _NAMES_A_PART = re.compile(
 _ROW = re.compile(r"[2-9]\d\d [2-9]\d\d \d{4}")
 _DATE = re.compile(r"\+?(?:19|20)\d\d([-./ ])\d{1,2}\1\d{1,2}(?!\d)")
 _DECIMAL = re.compile(r"[+-]?\d{1,12}\.\d{1,12}")
-_CALLS = re.compile(
-    # Other numbers may stand between, as in "phone: 650-723-2300 or 650-723-2301".
-    r"\b(?:tel|telephone|telefon|tél|phone|call|fax|mobile|cell|dial)\b[^\d\n]{0,30}"
-    r"(?:[\d ().+‑–/-]{7,24}(?:,|;|and|or|/)\s?){0,4}\Z",
-    re.IGNORECASE,
-)
+_PHONE = "tel|telephone|telefon|tél|phone|fax|mobile|cell"
+# Other numbers may stand between, as in "phone: 650-723-2300 or 650-723-2301".
+_OTHERS = r"(?:[\d ().+‑–/-]{7,24}(?:,|;|and|or|/)\s?){0,4}\Z"
+_CALLS = re.compile(rf"\b(?:{_PHONE}|call|dial)\b[^\d\n]{{0,30}}{_OTHERS}", re.IGNORECASE)
+_BETWEEN = r"(?:\W{0,2}(?:numbers?|nos?))?\W{0,4}(?:is|at)?\W{0,2}"  # the word and its number
+_CALLS_HERE = re.compile(rf"\b(?:{_PHONE})\b{_BETWEEN}{_OTHERS}", re.IGNORECASE)
 _INSURES = re.compile(r"\b(?:ssns?|social security)\b[^\d\n]{0,30}\Z", re.IGNORECASE)
 # The words after which a number in the form of a social security number names a document.
 _FILED = re.compile(
@@ -162,7 +162,7 @@ def _is_real(kind: str, number: str, before: str, after: str) -> bool:
         is_written_so = number.count("-") == 2 and not _FILED.search(before)
         return is_written_so or _INSURES.search(before) is not None
     if kind == "local":  # without an area code, or without a sign between the digits
-        return _CALLS.search(before) is not None
+        return _CALLS_HERE.search(before) is not None
     if kind == "phone":
         return _is_phone(number, before, after)
     if kind == "ip":
