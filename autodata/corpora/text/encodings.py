@@ -3,6 +3,7 @@
 import codecs
 import re
 import unicodedata
+from contextlib import suppress
 
 import ftfy  # also registers sloppy-windows-1252, which has a character for every byte
 from charset_normalizer import from_bytes
@@ -12,6 +13,8 @@ from autodata.corpora.text.languages import load_identifier
 
 MENDED, WINDOWS = "utf-8 with windows-1252 bytes", "windows-1252"
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_USUAL, _USUAL_SHARE = " \n.,:，。、", 0.03
 _SAMPLE = 64_000  # bytes that a guess looks at
 # A guess chooses among the common encodings only: the rare ones fit many texts by chance.
 _COMMON = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "iso8859_2", "tis_620")
@@ -52,24 +55,40 @@ def decode(data: bytes) -> tuple[str, str]:
         return data.decode(wide, "replace").removeprefix("\ufeff"), wide
     if b"\0" in data:
         raise Drop("binary, not text")
-    try:
+    with suppress(UnicodeDecodeError):
+        if b"\x1b$" in data:  # begins Japanese letters; the bytes are all ASCII
+            return data.decode("iso2022_jp"), "iso-2022-jp"
+    with suppress(UnicodeDecodeError):
         return data.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        encoding = _guess(data)
+    with suppress(UnicodeDecodeError):  # each half of a character beyond U+FFFF by itself, as Java writes it
+        halves = data.decode("utf-8", "surrogatepass")
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), "cesu-8"
+    encoding = _guess(data)
     if encoding == MENDED:
         return data.decode("utf-8-sig", _MEND), MENDED
     return data.decode(_SLOPPY if encoding == WINDOWS else encoding, "replace"), f"{encoding} (guessed)"
 
 
 def find_wide(data: bytes) -> str:
-    """Return UTF-16 or UTF-32 if the bytes begin with its mark or look like Western text in UTF-16, or else ''."""
+    """Return UTF-16 or UTF-32 if the bytes begin with its mark or look like text in it, or else ''."""
     if marked := next((encoding for mark, encoding in _MARKS if data.startswith(mark)), ""):
         return marked
     sample = data[:4_000]
-    first, second = (sample[start::2].count(0) * 2 / max(len(sample), 1) for start in (0, 1))
-    if len(sample) < 4 or min(first, second) > 0.05 or max(first, second) < 0.6:
+    if b"\0" not in sample or len(sample) < 4:
         return ""
-    return "utf-16-be" if first > second else "utf-16-le"
+    first, second = (sample[start::2].count(0) * 2 / len(sample) for start in (0, 1))
+    western = "utf-16-be" if first > second else "utf-16-le"
+    if min(first, second) <= 0.05 and max(first, second) >= 0.6 and _is_text(sample, western, 0):
+        return western
+    return next((encoding for encoding in _WIDE if _is_text(sample, encoding, _USUAL_SHARE)), "")
+
+
+def _is_text(sample: bytes, encoding: str, usual: float) -> bool:
+    """True if the bytes are characters that exist, and a share of them blanks and punctuation, in this byte order."""
+    size = 4 if "32" in encoding else 2
+    text = sample[: len(sample) // size * size].decode(encoding, "replace")
+    known = sum(c in "\n\r\t\f" or (unicodedata.category(c)[0] in "LMNPSZ" and c != "\ufffd") for c in text)
+    return known >= 0.95 * len(text) and sum(c in _USUAL for c in text) >= usual * len(text)
 
 
 def normalize(text: str) -> str:
