@@ -176,6 +176,13 @@ def test_a_list_with_a_record_on_each_line(tmp_path, text, values):
     assert [value for value, _ in read_shown(write(tmp_path, ".jsonl", text.encode()))] == values
 
 
+@pytest.mark.parametrize(
+    "text", ['[{"n": 1},\n {"n":\n 2}]', '[{"n": 1},\n{"n": 2}]', '{"n": 1}\n{"n": 2},\n', '[{"n": 1},\n{"n": 2}']
+)
+def test_a_list_is_read_as_a_whole_if_it_is_one(tmp_path, text):
+    assert read_shown(write(tmp_path, ".json", text.encode())) == [({"n": 1}, ""), ({"n": 2}, "")]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_a_list_in_utf_16(tmp_path, encoding, indent):

@@ -143,8 +143,9 @@ def _read_lines(file: "BinaryIO | _Transcoder", max_bytes: int) -> Iterator[tupl
 def _read_json(file: "BinaryIO | _Transcoder", max_bytes: int) -> Iterator[tuple[_Value, str]]:
     """Read a .json file, which has a record on each line, or one record, or a list of records."""
     first = file.readline(max_bytes)
-    if isinstance(_parse(first)[0], dict):
-        yield _parse(first)
+    value, encoding = _load(first)
+    if isinstance(value, dict):
+        yield value, encoding
         yield from _read_lines(file, max_bytes)
         return
     data = first + file.read(max_bytes)

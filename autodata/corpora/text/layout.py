@@ -25,7 +25,9 @@ _SUSPENDED = re.compile(
 )
 _WRAPPED = 40  # characters of a line that goes on in the next one, at least; shorter ones may be labels
 # What stands around the parts of an address, an option or the name of a file, which have hyphens of their own.
-_NAME_BEGINS = re.compile(r"[-‐_@\\]\Z|(?:(?<=[\s(<\[\"'])|\A)(?:\w{2,10}://|www\.|~?\.{0,2}/)\S{0,200}\Z")
+_NAME_BEGINS = re.compile(r"[(<\[\"']?(?:\w{2,10}://|www\.|~?\.{0,2}/)")
+_LONGEST_NAME = 200
+_NAME_JOINS = frozenset("-‐_@\\")
 _NAME_GOES_ON = re.compile(r"[_@\\]|\.[a-z]")
 # Words that begin a compound with a hyphen when they stand before a whole word, and endings that are none.
 _FIRST_PARTS = re.compile(
@@ -117,12 +119,19 @@ def _find_divided(text: str) -> Iterator[_Divided]:
     for match in (_ANY_HYPHEN if "‐" in text else _HYPHEN).finditer(text):
         if left := _LAST_PART.search(text, max(end, match.start() - _LONGEST_PART), match.start()):
             start, end = left.start(), match.end()
-            is_compound = bool(
-                _NAME_BEGINS.search(text[max(start - 200, 0) : start]) or _NAME_GOES_ON.match(text, end)
-            )
+            is_compound = _is_in_name(text, start, end)
             is_wrapped = "\n" not in text[max(match.start() - _WRAPPED, 0) : match.start()] and start >= _WRAPPED
             is_at_end = (match[1] or "").count("\n") == 1  # a blank line ends a paragraph, and seldom divides a word
             yield _Divided(start, left[0], end, match[2], is_at_end, is_compound, is_wrapped)
+
+
+def _is_in_name(text: str, start: int, end: int) -> bool:
+    """True if what stands around the two parts of a word makes a longer name of it."""
+    if text[max(start - 1, 0) : start] in _NAME_JOINS or _NAME_GOES_ON.match(text, end):
+        return True
+    before = text[max(start - _LONGEST_NAME, 0) : start]
+    name = before[max(before.rfind(" "), before.rfind("\n")) + 1 :]
+    return ("/" in name or "." in name) and _NAME_BEGINS.match(name) is not None
 
 
 def _list_words(text: str) -> set[str]:
