@@ -101,6 +101,7 @@ def test_what_is_masked(text, masked):
         "git clone git@example.org:team/code.git, git@example.org/code",
         "000-12-3456, 666-12-3456, 123-00-4567, 123-45-0000",
         "Docket No. 123-45-6789; NIST SP 800-53-2020; id 123456789; 123 45 6789",
+        "toolchain (1:14~+20210524112233+15b2a8e7faf6-1), headers/c++1998/42319.cc",
         "555-0123, 6507232300 and 020 7946 0958",
         "mobile networks at 700-2600 MHz, phone sales of 200-3000 units",
         "2001:db8::1, 2024:10:05, std::map and a::b",

@@ -21,7 +21,7 @@ _EMAIL = re.compile(
 _ATS = [re.compile(rf"{word}\s?[\])>}}]") for word in ("at", "AT")]  # in place of the @ of an address
 _REACH = 2_200  # characters; no match of `_EMAIL` reaches that far from its @
 _NUMBERS = re.compile(
-    r"(?:(?<![\w.,/‑-])|(?<=://))(?:(?P<ssn>(?!000|666)\d{3}(?P<dash>[- ]?)(?!00)\d\d(?P=dash)(?!0000)\d{4})"
+    r"(?:(?<![\w.,/~+‑-])|(?<=://))(?:(?P<ssn>(?!000|666)\d{3}(?P<dash>[- ]?)(?!00)\d\d(?P=dash)(?!0000)\d{4})"
     r"|(?P<phone>(?:(?:\+?1[-. ‑])?(?:\([2-9]\d\d\)[- ]?|[2-9]\d\d/)[2-9]\d\d[-. ‑–]\d{4}"
     r"|(?:\+?1[-. ‑])?[2-9]\d\d(?P<between>[-. ‑–])[2-9]\d\d(?P=between)\d{4})(?: ?(?:x|ext\.?) ?\d{1,6})?"
     r"|\+[1-9]\d{0,2}[ ./‑-]?(?:\(0\)[ ]?)?\(?\d{1,5}\)?(?:[ ./‑-]{1,2}\d{1,8}){1,6}|\+[1-9]\d{9,13})"
