@@ -29,6 +29,14 @@ from autodata.corpora.text.pages import drop_running_heads
             "a well-known fact, a long-term plan of high-quality",
         ),
         ("short-\nages, well-\nness, second-\nary, high-\nlights", "shortages, wellness, secondary, highlights"),
+        (
+            "a read-\nonly file, newly-\nfreed and position-\nindependent",
+            "a read-only file, newly-freed and position-independent",
+        ),
+        (
+            "cor-\nrelated, un-\nrelated, in-\ndependent, poly-\nmerized",
+            "correlated, unrelated, independent, polymerized",
+        ),
         ("https://example.org/long-\npath, see foo-\nbar.py", "https://example.org/long-path, see foo-bar.py"),
         ("run it with --long-\noption or my_file-\nname", "run it with --long-option or my_file-name"),
         ("infor-\nmation-theoretic, national/inter-\nnational", "information-theoretic, national/international"),

@@ -38,6 +38,19 @@ _ENDINGS = re.compile(
     r"\w{2,3}|teens?|teenth|fold|ness|less|lessness|ishly|ishness|wards?|ways?|lands?|lights?|lighted|hand|cuts|comings?|"
     r"roads|ages|ened|ening|ered|ering|ity|ities|aries|arily|isms?|ists?|istic|ized?|izes|ization|ington"
 )
+# Words that end a compound, unless a syllable stands before them: "read-only", but "correlated" and "unrelated".
+_LAST_PARTS = re.compile(
+    r"only|based|style|level|dependent|independent|following|preceding|specific|aware|driven|oriented|related|compatible|"
+    r"controlled|known|friendly|intensive|sensitive|efficient|agnostic|centric|dimensional|supervised",
+    re.IGNORECASE,
+)
+_SYLLABLES = re.compile(
+    r"un|in|inter|co|cor|dis|re|non|pre|over|under|mis|de|sub|super|bi|multi|ec|con|ego|hy", re.IGNORECASE
+)
+_ADVERB, _PARTICIPLE = (
+    re.compile(r"(?!poly)\w{3,}ly", re.IGNORECASE),
+    re.compile(r"\w{3,}(?:ed|ing|ent|ant|able)", re.IGNORECASE),
+)
 _PROVEN = 3  # words divided inside lines, at least, that the text also has whole, if its layout divides words there
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
@@ -163,10 +176,18 @@ def _join(part: _Divided, words: Container[str], *, is_layout: bool) -> str | No
     return None
 
 
+def _is_compound(left: str, right: str) -> bool:
+    """True for two words that are usually written with a hyphen between them."""
+    if _FIRST_PARTS.fullmatch(left):
+        return not _ENDINGS.fullmatch(right.casefold())
+    if _LAST_PARTS.fullmatch(right):
+        return not _SYLLABLES.fullmatch(left)
+    return _ADVERB.fullmatch(left) is not None and _PARTICIPLE.fullmatch(right) is not None
+
+
 def _join_unknown(part: _Divided, words: Container[str]) -> str | None:
     """Return the word of two parts that the text has nowhere else."""
-    begins_compound = _FIRST_PARTS.fullmatch(part.left) and not _ENDINGS.fullmatch(part.right.casefold())
-    if part.is_compound or (begins_compound and part.is_at_end):
+    if part.is_compound or (part.is_at_end and _is_compound(part.left, part.right)):
         return f"{part.left}-{part.right}"
     if part.left.casefold() in words and part.right.casefold() in words:  # each part is a word by itself
         return f"{part.left}-{part.right}" if part.is_at_end else None
