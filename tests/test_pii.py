@@ -37,6 +37,10 @@ from autodata.corpora.text.pii import mask
         ("650/723-2300", "[telephone number]"),
         ("(650) 723-2300, 650.723.2300, 650 723 2300", ", ".join(["[telephone number]"] * 3)),
         ("ann [at] example [dot] org, ann(AT)example.org", "[e-mail address], [e-mail address]"),
+        (
+            "o'brien@example.org, 'ann@example.org', ann\\_lee@example.org",
+            "[e-mail address], '[e-mail address]', [e-mail address]",
+        ),
         ("ann@example.org(Ann) or ann＠example.org", "[e-mail address](Ann) or [e-mail address]"),
         (
             "Tel. No. 650-723-2300, phone: 650-723-2300 or 7232300",

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from itertools import pairwise
 
 # Every repetition is bounded, so that no text can make these patterns slow.
-_LOCAL = r"[\w.+%-]{1,64}+"
+_LOCAL = r"[\w.+%-][\w.+%'\\-]{0,63}+"  # with an apostrophe, and as LaTeX and Markdown write ann\_lee
 _AT_WORD, _DOT_WORD = (rf"[\[(<{{]\s?(?:{word})\s?[\])>}}]" for word in ("at|AT", "dot|DOT|[.]"))
 _EMAIL = re.compile(
     # Papers write several addresses as {ann, bob}@example.org. In git@example.org:team/code nobody is named.
