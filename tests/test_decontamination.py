@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from autodata import dataset as module
@@ -170,6 +172,19 @@ def test_every_form_of_rows_is_read_and_other_files_are_counted(tmp_path):
     texts = {text.text for text in read_texts(find_files([str(tmp_path)]))}
     assert texts == {"b", "c", "also c", "one", "first", "second", "d", "id", "q", "1", "e, and\nmore", "f", "g"}
     assert count_left_out([str(tmp_path)]) == {".xlsx": 1, "no ending": 1}
+
+
+def test_no_benchmark_is_passed_over_because_of_how_it_is_kept(tmp_path):
+    folder, elsewhere = tmp_path / "benchmarks", tmp_path / "elsewhere"
+    for made in (folder, elsewhere):
+        made.mkdir()
+    (elsewhere / "a.jsonl").write_text('{"q": "behind a link"}\n')
+    (folder / "linked").symlink_to(elsewhere)
+    pyarrow.parquet.write_table(pyarrow.table({"q": [b"as bytes"]}), folder / "b.parquet")
+    assert {text.text for text in read_texts(find_files([str(folder)]))} == {"behind a link", "as bytes"}
+    (folder / "gone.txt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(RecipeError, match=r"gone\.txt: cannot be read"):
+        read_texts(find_files([str(folder)]))
 
 
 def test_texts_of_fewer_than_eight_words_are_counted():

@@ -22,6 +22,9 @@ CHINESE = "我们证明缓存的成本在于写入。这是一个测试，用于
         ("utf-16-le", GERMAN, "utf-16-le"),
         ("utf-16-be", GERMAN, "utf-16-be"),
         ("utf-32", GERMAN, "utf-32"),
+        *((encoding, text, encoding) for encoding in ("utf-16-le", "utf-16-be") for text in (RUSSIAN, CHINESE + "\n")),
+        *((encoding, text, encoding) for encoding in ("utf-32-le", "utf-32-be") for text in (GERMAN, CHINESE)),
+        ("iso2022_jp", "裁判所は被告の主張を退けた。", "iso-2022-jp"),
         ("cp1252", GERMAN, "windows-1252 (guessed)"),
         ("cp1252", ENGLISH, "windows-1252 (guessed)"),
         ("cp1252", f"one café {'and many plain words ' * 600}", "windows-1252 (guessed)"),
@@ -69,6 +72,19 @@ def test_a_character_that_was_cut_off_is_no_reason_to_guess():
     data = ENGLISH.encode()
     assert decode(data + b"\xe2\x80") == (ENGLISH + "�", MENDED)
     assert decode(data[:20] + b"\xe2\x80" + data[20:])[0].replace("�", "", 1) == ENGLISH
+
+
+def test_halves_of_a_character_are_put_together():
+    assert decode(b"a smile \xed\xa0\xbd\xed\xb8\x80 and half \xed\xa0\xbd") == (
+        "a smile \U0001f600 and half \ufffd",
+        "cesu-8",
+    )
+
+
+@pytest.mark.parametrize("data", [bytes(range(256)) * 4, bytes(200), b"\0\1" * 300, b"ab\0\0" * 200])
+def test_bytes_with_nulls_are_seldom_text(data):
+    with pytest.raises(Drop, match="binary"):
+        decode(data)
 
 
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\2\0", b"a\0b"])

@@ -87,14 +87,9 @@ def test_checksums_are_those_of_zlib(text, length):
         assert checksum_words(data).tolist() == [crc32(word) for word in data.split(b" ") if word]
 
 
-LOCAL = r"[\w.+%-]{1,64}"
-PLAIN_EMAIL = re.compile(
-    rf"(?:(?<![\w.+%-]){LOCAL}|[{{(\[]\s?{LOCAL}(?:\s?[,;|/]\s?{LOCAL}){{1,30}}\s?[}})\]]\s?|\{{{LOCAL}\}}\s?)"
-    r"(?:@\s?|(?<=[\w%+-])\s?[\[(]\s?at\s?[\])]\s?)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}\b"
-    r"(?<!\.shape)(?<!\.dtype)(?<!\.transpose)(?!(?:\.\w{1,40}){0,8}[(\[])"
-)
+PLAIN_EMAIL = re.compile(pii._EMAIL.pattern.replace("}+", "}"))  # without the promise never to look back
 PARTS = ["ann", "bob.", "@", " ", "{", "}", ", ", "(at)", " [at] ", "( at )", "example.", "org", "é", "-", "@@", "\n"]
-PARTS += ["word " * 450, "x" * 64, "x" * 65, "that)", "a." * 9]
+PARTS += ["word " * 450, "x" * 64, "x" * 65, "that)", "a." * 9, "＠", "[dot]", " (AT) "]
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=25).map("".join))

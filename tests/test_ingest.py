@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from functools import partial
@@ -70,6 +71,24 @@ def test_the_samples_are_what_their_script_writes():
         assert packed == data or gzip.decompress(packed) == gzip.decompress(data)
     for split, rows in make_problems().items():
         assert read_table(SAMPLES / "principia" / f"{split}-00000-of-00001.parquet") == rows
+
+
+def test_files_whose_names_are_not_utf_8_have_lines_or_are_links(run, tmp_path: Path):
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for folder in (corpus, elsewhere):
+        folder.mkdir()
+    for name in (b"caf\xe8.txt", b"caf\xe9.txt", b"two\nlines.txt"):
+        (corpus / os.fsdecode(name)).write_text(f"text of {name!r}")
+    (corpus / "empty\n|.txt").write_text("")
+    (elsewhere / "far.txt").write_text("a text far away")
+    (corpus / "linked").symlink_to(elsewhere)
+    (corpus / "gone.txt").symlink_to(elsewhere / "no.txt")
+    manifest = run("own", corpus)
+    rows = read_table(tmp_path / "run" / "documents")
+    assert {row["id"] for row in rows} == {"caf\\xe8.txt", "caf\\xe9.txt", "two\nlines.txt", "linked/far.txt"}
+    assert manifest["rows"] == manifest["kept"] + sum(manifest["dropped"].values()) == 6
+    assert "| empty | empty \\|.txt:1 (empty \\|.txt) |" in (tmp_path / "run" / "report.md").read_text()
+    assert len(read_corpus(str(corpus)).documents) == 4
 
 
 def test_papers_of_three_releases(run, tmp_path: Path):
@@ -282,11 +301,19 @@ def is_drawn(identity: str, one_in: int) -> bool:
 
 
 def test_who_opted_out_is_left_out(run, tmp_path: Path):
-    (tmp_path / "opt_out.txt").write_text("# asked us\n10.5555/2\nHTTPS://example.org/3.pdf  # by mail\ns2orc-7\n\n")
+    names = "\ufeffhttps://doi.org/10.5555/2\n# asked us\nHTTP://example.org/3.pdf  # by mail\ns2orc-7\n\n"
+    (tmp_path / "opt_out.txt").write_text(names, encoding="utf-8")
     papers = f"papers={SAMPLES / 'papers'}"
     manifest = run("s2orc", SAMPLES / "s2orc", papers, SHORT, f"opt_out={tmp_path / 'opt_out.txt'}")
     assert manifest["dropped"]["opted out"] == 3
     assert manifest["kept"] == 8
+
+
+def test_names_that_are_opted_out_may_be_written_in_several_forms(tmp_path: Path):
+    forms = ["DOI: 10.1/A", "http://dx.doi.org/10.1/a", "10.1/a"]
+    forms += ["arXiv:2101.00001v2", "https://arxiv.org/pdf/2101.00001.pdf", "2101.00001"]
+    (tmp_path / "names.txt").write_text("\r\n".join([*forms, "https://example.org/", "http://example.org"]))
+    assert sources.read_opt_out(str(tmp_path / "names.txt")) == {"10.1/a", "2101.00001", "https://example.org"}
 
 
 def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):

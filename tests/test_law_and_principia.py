@@ -64,6 +64,8 @@ def test_lengths_on_both_sides():
     ("text", "cleaned"),
     [
         ("<p>One <i>line</i> &amp; more.</p><p>Two.</p>", "One line & more.\n\nTwo."),
+        ("if a<b and c>d, <p class='x'>a<b></p >then", "if a<b and c>d,\n\na\n\nthen"),
+        ("the fac-\r\ntors of\rit\r\n\r\nTwo", "the factors of it\n\nTwo"),
         ("<style>p {color: red}</style><p>Text.</p>", "Text."),
         ("First line\nof a paragraph.\n\nNext.", "First line of a paragraph.\n\nNext."),
         ("Before.\n\nAfter.\n*34\nmore.", "Before.\n\nAfter. more."),

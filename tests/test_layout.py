@@ -23,6 +23,23 @@ from autodata.corpora.text.pages import drop_running_heads
         (f"{'word ' * 9}Smith-\nJones", f"{'word ' * 9}Smith-Jones"),
         ("state-of-the-\nart", "state-of-the-art"),
         ("FAC-\nTORS", "FACTORS"),
+        # Without another place in the text that shows it.
+        (
+            "a well-\nknown fact, a long-\nterm plan of high-\nquality",
+            "a well-known fact, a long-term plan of high-quality",
+        ),
+        ("short-\nages, well-\nness, second-\nary, high-\nlights", "shortages, wellness, secondary, highlights"),
+        (
+            "a read-\nonly file, newly-\nfreed and position-\nindependent",
+            "a read-only file, newly-freed and position-independent",
+        ),
+        (
+            "cor-\nrelated, un-\nrelated, in-\ndependent, poly-\nmerized",
+            "correlated, unrelated, independent, polymerized",
+        ),
+        ("https://example.org/long-\npath, see foo-\nbar.py", "https://example.org/long-path, see foo-bar.py"),
+        ("run it with --long-\noption or my_file-\nname", "run it with --long-option or my_file-name"),
+        ("infor-\nmation-theoretic, national/inter-\nnational", "information-theoretic, national/international"),
         # Inside a line, and before a blank line: only if the text has the word elsewhere.
         ("the fac- tors are factors", "the factors are factors"),
         ("a well- known fact; it is well-known", "a well-known fact; it is well-known"),
@@ -96,6 +113,26 @@ def test_two_pages_have_no_head_in_common_and_three_do():
     assert drop_running_heads(["Title\nfirst", "Title\nsecond", "Title\nthird"])[1] == 3
 
 
+def test_heads_of_chapters_are_known_by_the_page_number():
+    heads = [
+        "4",
+        "Chapter 2: Caches 5",
+        "Chapter 2: Caches 6",
+        "7",
+        "Chapter 3: Wear 8",
+        "Chapter 3: Wear 9",
+        "Ends 10",
+    ]
+    pages = [f"{head}\nbody {'x' * n}" for n, head in enumerate(heads)]
+    kept, count = drop_running_heads(pages)
+    assert kept == [*(f"body {'x' * n}" for n in range(6)), pages[6]]  # a head on one page only may be text
+    assert count == 6
+    few = [*pages[1:3], *(f"body {'y' * n}" for n in range(3))]  # too few pages have a number
+    assert drop_running_heads(few) == (few, 0)
+    parts = [f"{n} {name}\nbody {'x' * n}" for n, name in enumerate(["Aims", "Methods", "Results", "Ends"], 1)]
+    assert drop_running_heads(parts) == (parts, 0)
+
+
 @pytest.mark.parametrize("numbers", [["- i -", "- ii -", "- iii -", "- iv -"], ["9", "10", "11"], ["iv", "v", "vi"]])
 def test_page_numbers_in_any_form_go(numbers):
     pages = [f"{'abcd'[place]}\n{number}" for place, number in enumerate(numbers)]
@@ -108,6 +145,8 @@ def test_page_numbers_in_any_form_go(numbers):
         ["Total: 1500 EUR", "Total: 2700 EUR"],
         ["Total: 1500 EUR", "Total: 2700 EUR", "Total: 3900 EUR"],  # no number that counts up by one
         ["Revenue in 2018", "Revenue in 2020", "Revenue in 2022"],
+        ["Revenue in 2020", "Revenue in 2021", "Revenue in 2022"],
+        ["2020 in review", "2021 in review", "2022 in review"],
         ["# Report", "# Report", "# Report"],
         ["## Step 1", "## Step 2", "## Step 3"],
         ["Chapter 1", "Chapter 2", "Chapter 3"],  # each part of a text can have a page

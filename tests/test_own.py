@@ -188,3 +188,25 @@ def test_large_integer_ids_stay_exact(tmp_path):
     file.write_text("".join(f'{{"id": {n}, "text": "words", "x": 1.5}}\n' for n in (first, second, (1 << 64) - 1)))
     ids = [own.parse(row, OwnFilters()).id for row in own.read(file, "rows.jsonl")]
     assert ids == [str(first), str(second), str((1 << 64) - 1)]
+
+
+def test_ligatures_do_not_hide_a_divided_word():
+    record = own.parse(Row("a.jsonl", 1, {"text": "the \ufb01-\nnal state and dif-\n\ufb01cult cases"}), OwnFilters())
+    assert (record.text, record.changes) == ("the final state and difficult cases", {WORDS: 2})
+
+
+def test_a_page_is_utf_8_if_it_can_be_whatever_it_states(tmp_path: Path):
+    head = '<meta charset="iso-8859-1">'
+    (tmp_path / "new.html").write_bytes(f"{head}<p>schön</p>".encode())
+    (tmp_path / "old.html").write_bytes(f"{head}<p>schön</p>".encode("latin-1"))
+    rows = [next(iter(own.read(tmp_path / name, name))) for name in ("new.html", "old.html")]
+    assert [(row.value["text"], row.encoding) for row in rows] == [("schön", ""), ("schön", "iso-8859-1")]
+
+
+@pytest.mark.parametrize("holder", ["metadata", "meta"])
+def test_names_in_the_metadata_are_kept_because_they_can_be_opted_out(holder):
+    metadata = {"url": "https://example.org/1", "doi": 5, "title": "x"}
+    fields = own.parse(Row("a.jsonl", 1, {"text": "x", holder: metadata}), OwnFilters()).fields
+    assert fields == {"url": "https://example.org/1"}
+    fields = own.parse(Row("a.jsonl", 1, {"text": "x", "url": "mine", holder: metadata}), OwnFilters()).fields
+    assert fields == {"url": "mine"}

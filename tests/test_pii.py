@@ -1,5 +1,7 @@
 """Tests that personal data is found by its form."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,11 +36,37 @@ from autodata.corpora.text.pii import mask
         ("+442079460958", "[telephone number]"),
         ("650/723-2300", "[telephone number]"),
         ("(650) 723-2300, 650.723.2300, 650 723 2300", ", ".join(["[telephone number]"] * 3)),
+        ("ann [at] example [dot] org, ann(AT)example.org", "[e-mail address], [e-mail address]"),
+        (
+            "o'brien@example.org, 'ann@example.org', ann\\_lee@example.org",
+            "[e-mail address], '[e-mail address]', [e-mail address]",
+        ),
+        ("ann@example.org(Ann) or ann＠example.org", "[e-mail address](Ann) or [e-mail address]"),
+        (
+            "Tel. No. 650-723-2300, phone: 650-723-2300 or 7232300",
+            "Tel. No. [telephone number], phone: [telephone number] or 7232300",
+        ),
+        ("phone number: 650-723-2300 or 650-723-2301", "phone number: [telephone number] or [telephone number]"),
+        ("phone 6507232300, fax: 555-0123", "phone [telephone number], fax: [telephone number]"),
+        ("Tel. 030/1234567 or 020 7946 0958", "Tel. [telephone number] or [telephone number]"),
+        (
+            "650–723–2300, 650‑723‑2300 and (650)-723-2300",
+            "[telephone number], [telephone number] and [telephone number]",
+        ),
+        ("650-723-2300 ext. 12, 650-723-2300x12.", "[telephone number], [telephone number]."),
+        (
+            "Case 7; SSN 123 45 6789, ssn: 123456789",
+            "Case 7; SSN [social security number], ssn: [social security number]",
+        ),
+        ("card 3782 822463 10005", "card [card number]"),
+        ("http://8.8.8.8/x, ssh root@8.8.8.8", "http://[IP address]/x, ssh root@[IP address]"),
+        ("client_ip=8.8.8.8, remote_addr: 8.8.4.4/24", "client_ip=[IP address], remote_addr: [IP address]/24"),
+        ("[2606:4700:4700::1111]:443", "[[IP address]]:443"),
     ],
 )
 def test_what_is_masked(text, masked):
     assert mask(text)[0] == masked
-    assert mask(text)[1].total() == masked.count("[")
+    assert mask(text)[1].total() == len(re.findall(r"\[[a-zI-][\w -]+ (?:address|number)\]", masked))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +102,14 @@ def test_what_is_masked(text, masked):
         "as shown in 4.2.1.3, from 11.2.0.4 to 19.3.0.1",
         "x@y.transpose(0), x@np.linalg.inv(a), q@k.shape[0] and a@b.transpose",
         "we met at [at] noon",
+        "git clone git@example.org:team/code.git, git@example.org/code",
+        "000-12-3456, 666-12-3456, 123-00-4567, 123-45-0000",
+        "Docket No. 123-45-6789; NIST SP 800-53-2020; id 123456789; 123 45 6789",
+        "toolchain (1:14~+20210524112233+15b2a8e7faf6-1), headers/c++1998/42319.cc",
+        "555-0123, 6507232300 and 020 7946 0958",
+        "mobile networks at 700-2600 MHz, phone sales of 200-3000 units",
+        "2001:db8::1, 2024:10:05, std::map and a::b",
+        "from 4.2.1.3/2 to 4.2.1.4/3",
     ],
 )
 def test_what_is_left(text):

@@ -7,6 +7,7 @@ import fsspec
 import pytest
 
 from autodata.config import RecipeError
+from autodata.corpora.documents import find_files
 from autodata.corpora.remote import files
 from autodata.corpora.remote.files import Remote, list_files
 from autodata.corpora.rows import BadRow, read_rows
@@ -119,3 +120,16 @@ def test_a_damaged_file_in_a_store_loses_only_what_is_damaged(store):
     store.pipe("/corpora/cut.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 5)[:-8])
     *rows, last = read_rows(Remote("memory://corpora/cut.jsonl.gz"))
     assert last == BadRow("cut.jsonl.gz", len(rows) + 1, "file is cut off or damaged")
+
+
+def test_folders_behind_links_are_listed_once(tmp_path):
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for folder in (corpus / "below", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "a.txt").write_text("x")
+    links = {"linked": elsewhere, "again": elsewhere, "loop": corpus, "up": tmp_path, "inside": corpus / "below"}
+    for name, target in links.items():
+        (corpus / name).symlink_to(target)
+    (elsewhere / "back").symlink_to(corpus)
+    assert list(list_files(str(corpus), "path")) == ["again/a.txt", "below/a.txt"]
+    assert [name for _, name in find_files(corpus)] == ["again/a.txt", "below/a.txt"]

@@ -5,7 +5,10 @@ import gzip
 import io
 import json
 import lzma
+import os
+from pathlib import Path
 
+import numpy
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -36,6 +39,12 @@ def write(folder, suffix, data):
 def test_every_row_with_its_line(tmp_path, suffix):
     rows = list(read_rows(write(tmp_path, suffix, PACKERS[suffix](LINES))))
     assert rows == [Row(f"shard{suffix}", n, value) for n, value in enumerate(ROWS, 1)]
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", PACKERS)
+def test_a_name_that_says_another_packing(tmp_path, suffix, name):
+    assert [row.value for row in read_rows(write(tmp_path, name, PACKERS[suffix](LINES)))] == ROWS
 
 
 @pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.xz", ".jsonl.zst"])
@@ -148,3 +157,53 @@ def test_no_bytes_raise(tmp_path_factory, data, suffix, packed):
 def test_zstandard_reads_in_small_steps_too(tmp_path):
     stream = io.BufferedReader(_Zstandard(io.BytesIO(PACKERS[".jsonl.zst"](LINES))), 7)
     assert stream.read() == LINES
+
+
+def read_shown(path) -> list[tuple[object, str]]:
+    return [(row.value, row.encoding) if isinstance(row, Row) else (row.reason, "") for row in read_rows(path)]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('{"n": 1},\n{"n": 2},\n{"n": 3}', [{"n": 1}, {"n": 2}, {"n": 3}]),
+        ('[{"n": 1},\n{"n": [2]}]\n', [{"n": 1}, {"n": [2]}]),
+        ('{"n": 1,}\n{"n": [2]\n{"n": 3}{"n": 4}\n', ["not JSON"] * 3),
+        (f"{' ' * 50_000}x\n", ["not JSON"]),
+    ],
+)
+def test_a_list_with_a_record_on_each_line(tmp_path, text, values):
+    assert [value for value, _ in read_shown(write(tmp_path, ".jsonl", text.encode()))] == values
+
+
+@pytest.mark.parametrize(
+    "text", ['[{"n": 1},\n {"n":\n 2}]', '[{"n": 1},\n{"n": 2}]', '{"n": 1}\n{"n": 2},\n', '[{"n": 1},\n{"n": 2}']
+)
+def test_a_list_is_read_as_a_whole_if_it_is_one(tmp_path, text):
+    assert read_shown(write(tmp_path, ".json", text.encode())) == [({"n": 1}, ""), ({"n": 2}, "")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_in_utf_16(tmp_path, encoding, indent):
+    data = json.dumps([{"text": "naïve"}, 5], indent=indent, ensure_ascii=False).encode(encoding)
+    assert read_shown(write(tmp_path, ".json", data)) == [({"text": "naïve"}, encoding), ("not an object", "")]
+
+
+def test_parquet_texts_that_are_bytes_or_not_utf_8(tmp_path):
+    data = b"plaincaf\xe9"
+    places = pyarrow.py_buffer(numpy.array([0, 5, 9], "<i4").tobytes())
+    broken = pyarrow.StringArray.from_buffers(2, places, pyarrow.py_buffer(data))
+    pictures = [b"\xff\xd8\0", b"ok"]
+    table = pyarrow.table({"text": broken, "raw": ["é".encode(), None], "picture": pictures})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_shown(tmp_path / "a.parquet") == [
+        ({"text": "plain", "raw": "é", "picture": pictures[0]}, ""),
+        ({"text": "café", "raw": None, "picture": "ok"}, "windows-1252 (guessed)"),
+    ]
+
+
+def test_a_name_that_is_not_utf_8_can_be_saved(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
+    path.write_text('{"n": 1}\n', encoding="utf-8")
+    assert list(read_rows(path)) == [Row("caf\\xe9.jsonl", 1, {"n": 1})]

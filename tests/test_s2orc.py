@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autodata.corpora import papers, parses
-from autodata.corpora.paper import UNCOVERED, Section
+from autodata.corpora.paper import UNCOVERED, Section, find_levels
 from autodata.corpora.papers import Abstracts, Eligible
 from autodata.corpora.record import Drop, Record
 from autodata.corpora.s2orc import is_english, parse
@@ -267,6 +267,16 @@ def test_older_forms_of_a_paper(eligible, form):
     assert (record.id, record.fields["has_abstract"]) == ("s2orc-7", True)
 
 
+def test_captions_and_tables_of_older_forms_are_counted():
+    entries = {
+        "F0": {"text": "A figure"},
+        "T0": {"text": "Sizes", "content": "1 2", "html": "<td>1</td><td>2</td>"},
+        "T1": {"text": "", "html": "<table><td>34</td></table>"},
+    }
+    paper = parses.read({"body_text": OLD_BODY, "ref_entries": entries, "back_matter": [{"text": "Thank you"}]})
+    assert paper.uncovered == len("Afigure" + "Sizes" + "12" + "34" + "Thankyou")
+
+
 def test_abstracts_are_joined_by_corpusid(eligible, tmp_path):
     rows = [
         {"corpusid": 9, "abstract": "Ü  nine."},
@@ -367,18 +377,55 @@ def test_english_is_told_by_letters_and_common_words(text, expected):
 
 
 @pytest.mark.parametrize(
-    ("section", "heading"),
+    ("value", "number"),
     [
-        ([["1", "Caches"], ["1.1", "Wear"]], "### 1.1 Wear"),
-        (["A.1", "Proofs"], "### A.1 Proofs"),
-        (["Caches", "Wear"], "## Wear"),
-        (["Wear"], "## Wear"),
-        ([], None),
+        *((value, 7) for value in (7, "7", 7.0)),
+        *((value, None) for value in (7.5, float("nan"), -1, True, None, "7a", 1 << 63, 2.0**53)),
+        (0, 0),
+        ((1 << 63) - 1, (1 << 63) - 1),
     ],
 )
-def test_a_list_of_headings_gives_the_innermost_with_its_number(section, heading):
+def test_numbers_as_tables_write_them(value, number):
+    assert papers.read_number(value) == number
+
+
+@pytest.mark.parametrize(
+    ("section", "headings"),
+    [
+        ([["1", "Caches"], ["1.1", "Wear"]], ["## 1 Caches", "### 1.1 Wear"]),
+        (["A.1", "Proofs"], ["### A.1 Proofs"]),
+        (["Caches", "Wear"], ["## Caches", "### Wear"]),
+        (["Wear"], ["## Wear"]),
+        ([], []),
+    ],
+)
+def test_a_list_of_headings_is_written_with_all_of_them(section, headings):
     lines = parses.read({"body_text": [{"text": "Words.", "section": section}]}).write().split("\n\n")
-    assert lines == [heading, "Words."] if heading else lines == ["Words."]
+    assert lines == [*headings, "Words."]
+
+
+def test_a_heading_above_several_sections_is_written_once():
+    above, places = ["2", "Caches"], (["2.1", "Wear"], ["2.2", "Age"])
+    body = [{"text": "Words.", "section": [above, place]} for place in places for _ in "ab"]
+    body += [{"text": "More.", "section": [above]}, {"text": "", "section": [["3", "Empty"]]}]
+    paper = parses.read({"body_text": body})
+    lines = paper.write().split("\n\n")
+    assert [line for line in lines if line != "Words."] == [
+        "## 2 Caches",
+        "### 2.1 Wear",
+        "### 2.2 Age",
+        "## 2 Caches",
+        "More.",
+    ]
+    assert paper.uncovered == len("Empty")
+
+
+@pytest.mark.parametrize(
+    ("heading", "level"),
+    [("2.A Data", 2), ("II.B. Model", 2), ("2.A.1 Details", 3), ("U.S. Policy", 1), ("I.V. Access", 1), ("A.1 B", 2)],
+)
+def test_letters_inside_a_number(heading, level):
+    assert find_levels([Section(heading)]) == [level]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autodata.corpora import own
 from autodata.corpora.record import Drop
+from autodata.corpora.remote.files import walk
 from autodata.corpora.rows import BadRow, Row, read_rows
 from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document, WrongCall
@@ -81,7 +82,7 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
 
 def find_files(path: Path) -> list[tuple[Path, str]]:
     """List path and relative name of the files below a folder, sorted and without hidden ones."""
-    files = ((p, p.relative_to(path)) for p in path.rglob("*") if p.is_file() or not p.exists())
+    files = ((p, p.relative_to(path)) for p in walk(path) if p.is_file() or not p.exists())
     return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
 
 
@@ -104,7 +105,7 @@ def _read_all(path: Path) -> Iterator[tuple[Path, str, Document | str]]:
     files = [(path, path.name)] if path.is_file() else [f for f in find_files(path) if own.can_read(f[1])]
     for file, name in files:
         for row in own.read(file, name):
-            where = name if own.is_text(name) else f"{name}:{row.line}"
+            where = row.file if own.is_text(name) else f"{row.file}:{row.line}"
             yield file, where, row.reason if isinstance(row, BadRow) else _make_document(row, where)
 
 

@@ -3,6 +3,7 @@
 import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import PurePath
 
 import orjson
@@ -10,10 +11,10 @@ import orjson
 from autodata.corpora import parses
 from autodata.corpora.principia import write_problem
 from autodata.corpora.record import Drop, Record, require_length
-from autodata.corpora.remote.files import Place, bring_here
+from autodata.corpora.remote.files import Place, bring_here, write_name
 from autodata.corpora.rows import LINES, BadRow, Row, open_file, read_rows, split_ending
 from autodata.corpora.text import layout
-from autodata.corpora.text.encodings import decode, normalize
+from autodata.corpora.text.encodings import decode, normalize, unify
 from autodata.corpora.text.pdf import read_pdf
 from autodata.recipes.corpora import OwnFilters
 
@@ -25,6 +26,7 @@ _ASCII = bytes(range(32, 127))
 MAX_TEXT_BYTES = 20_000_000  # beyond this a file of plain text or HTML is a corpus or a dump, not a document
 MAX_PDF_BYTES = 200_000_000
 _NOT_FIELDS = {"id", "text", "preparation"}  # `preparation` comes from a domain, never from a record
+_HOLDERS, _NAMES = ("metadata", "meta"), ("doi", "url", "arxiv")
 _LICENCES = ("licence", "license", "licences", "licenses")
 
 
@@ -48,13 +50,13 @@ def count_endings(names: Iterable[str]) -> Counter[str]:
 
 def read(path: Place, name: str) -> Iterator[Row | BadRow]:
     """Iterate over the rows of one file, whose name in them is `name`. A text or a PDF is one row."""
-    return iter([_read_text(path, name)]) if is_text(name) else read_rows(path, name)
+    return iter([_read_text(path, write_name(name))]) if is_text(name) else read_rows(path, name)
 
 
 def parse(row: Row, filters: OwnFilters) -> Record:
     """Make the document of a row. Raises Drop."""
     identity = identify(row, filters)
-    text, changes = layout.mend(_find_text(row.value, filters.text_column).replace("\r\n", "\n"))
+    text, changes = layout.mend(unify(_find_text(row.value, filters.text_column)))
     text = normalize(text)
     if not text:
         raise Drop("empty")
@@ -62,6 +64,7 @@ def parse(row: Row, filters: OwnFilters) -> Record:
     left_out = _NOT_FIELDS | {*_LICENCES, filters.text_column, filters.id_column}
     kept = {k: v for k, v in row.value.items() if k not in left_out and isinstance(v, str | int | float)}
     fields = {k: normalize(v) if isinstance(v, str) else v for k, v in kept.items()}
+    fields = {key: name for key in _NAMES if (name := _find_name(row.value, key))} | fields
     fields |= {"encoding": row.encoding} if row.encoding else {}
     return Record(identity, text, normalize(find_licence(row.value, filters)), fields, changes)
 
@@ -82,9 +85,15 @@ def find_licence(record: Mapping[str, object], filters: OwnFilters) -> str:
     if filters.licence_column:
         stated = [_look_up(record, filters.licence_column)]
     else:
-        holders = (record, _read_object(record.get("metadata")), _read_object(record.get("meta")))
+        holders = (record, *(_read_object(record.get(holder)) for holder in _HOLDERS))
         stated = [holder.get(key) for holder in holders for key in _LICENCES]
     return next((text for value in stated if (text := _write_licence(value))), filters.licence)
+
+
+def _find_name(record: Mapping[str, object], key: str) -> str:
+    """Return a name by which a document can be opted out, from the metadata of its record."""
+    holders = (_read_object(record.get(holder)) for holder in _HOLDERS)
+    return next((name for holder in holders if isinstance(name := holder.get(key), str)), "")
 
 
 def _read_text(path: Place, name: str) -> Row | BadRow:
@@ -121,7 +130,13 @@ def _decode(name: str, data: bytes) -> Row:
 
 
 def _decode_page(data: bytes, charset: str) -> tuple[str, str]:
-    """Decode a page with the encoding that it states, if that is right. Raises Drop."""
+    """Decode a page with the encoding that it states, if that is right. Raises Drop.
+
+    What is UTF-8 with more than ASCII in it is no other encoding by chance: the page was saved anew.
+    """
+    if not data.isascii():
+        with suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig"), ""
     try:
         # A page whose statement could be read is no UTF-16, and in no encoding that writes ASCII in another way.
         if charset and codecs.lookup(charset).name != "utf-8" and _ASCII.decode(charset) == _ASCII.decode():

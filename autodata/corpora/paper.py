@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from autodata.corpora.record import Drop
 
 UNCOVERED = "characters outside headings, paragraphs and formulas"  # the name of what is left out
-_NUMBER = re.compile(r"((?:\d{1,2}|[A-Z])(?:\.\d{1,2}){0,5}|[IVX]{1,6})[.)]?(?:\s+(?=\S)|\Z)")
+_NUMBER = re.compile(
+    r"((?:\d{1,2}|[IVX]{2,6})\.[A-Z](?:\.\d{1,2})?|(?:\d{1,2}|[A-Z])(?:\.\d{1,2}){0,5}|[IVX]{1,6})[.)]?(?:\s+(?=\S)|\Z)"
+)
 _BARE_LETTER = re.compile(r"[A-Z]\s")  # a number if the headings count on with B; or else a word, as in "A Novel Idea"
 _ROMAN = re.compile(r"[IVX]+")
 
@@ -18,6 +20,7 @@ class Section:
 
     heading: str = ""
     number: str = ""  # if it is not part of the heading
+    depth: int = 1  # of a heading without a number
     blocks: list[str] = field(default_factory=list)
 
     def write_heading(self) -> str:
@@ -77,7 +80,8 @@ def find_levels(sections: list[Section]) -> list[int]:
     counts_letters = any(s.write_heading().startswith("B ") for s in sections)
     numbers = [_find_number(section, counts_letters=counts_letters) for section in sections]
     has_roman = any(_ROMAN.fullmatch(number) and len(number) > 1 for number in numbers)
-    return [_find_level(number, has_roman) for number in numbers]
+    levels = (_find_level(number, has_roman) for number in numbers)
+    return [level if number else s.depth for s, number, level in zip(sections, numbers, levels, strict=True)]
 
 
 def _find_number(section: Section, *, counts_letters: bool) -> str:

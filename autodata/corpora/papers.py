@@ -69,11 +69,11 @@ def build(rows: Rows, folder: Path, min_year: int, field_of_study: str) -> dict[
             counts["damaged"] += 1
             continue
         counts["rows"] += 1
-        corpusid, year = _read_id(row), row.get("year")
+        corpusid, year = _read_id(row), read_number(row.get("year"))
         if corpusid is None:
             counts["without corpusid"] += 1
         # A year beyond 9,999 is a mistake in the data.
-        elif isinstance(year, int) and min_year <= year <= 9_999 and _is_in(row, field_of_study):
+        elif year is not None and min_year <= year <= 9_999 and _is_in(row, field_of_study):
             ids.append(corpusid)
             years.append(year)
     return _save(folder, numpy.array(ids), numpy.array(years), counts)
@@ -152,9 +152,15 @@ def _add_counts(parts: Iterable[Path]) -> dict[str, int]:
 
 
 def _read_id(row: Mapping[str, object]) -> int | None:
-    """Return the corpusid of a row, which may be written as a string, None if it has none."""
-    value = row.get("corpusid")
+    """Return the corpusid of a row, None if it has none."""
+    return read_number(row.get("corpusid"))
+
+
+def read_number(value: object) -> int | None:
+    """Return a number, which may be written as a string, or as a float where others of its column are missing."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer() and value < 1 << 53:
         value = int(value)
     return value if type(value) is int and 0 <= value < 1 << 63 else None
 

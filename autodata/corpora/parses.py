@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 from autodata.corpora.paper import Paper, Section
 
 _NUMBER = re.compile(r"(?:\d{1,2}|[A-Z]|[IVX]{1,6})(?:\.\d{1,2}){0,5}\.?")
+_TAG = re.compile(r"<[^<>]*>")
 FORMS = ("pdf_parse", "grobid_parse", "latex_parse")  # in the order in which they are preferred
 
 
@@ -19,10 +21,13 @@ def read(row: Mapping[str, object]) -> Paper:
     parse, metadata = _find_parse(row), _dict(row.get("metadata"))
     title, licence = (_text(row.get(key)) or _text(metadata.get(key)) for key in ("title", "license"))
     abstract = _text(row.get("abstract")) or "\n\n".join(_list_texts(parse.get("abstract") or row.get("abstract")))
-    rest = [*_list_texts(parse.get("back_matter")), *_list_texts(list(_dict(parse.get("ref_entries")).values()))]
+    figures = list(_dict(parse.get("ref_entries")).values())
+    rest = [*_list_texts(parse.get("back_matter")), *_list_texts(figures), *map(_read_cells, _list(figures))]
     uncovered = sum(len("".join(text.split())) for text in rest)
     sections = _read_sections(parse.get("body_text"))
-    return Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
+    paper = Paper(title, abstract, sections, licence, _identify(row, metadata), 0, uncovered)
+    paper.drop_empty_sections()
+    return paper
 
 
 def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
@@ -32,25 +37,37 @@ def _find_parse(row: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _read_sections(body: object) -> list[Section]:
+    """Group the paragraphs by their headings. A heading may have no paragraph of its own, only others below it."""
     sections: list[Section] = []
+    path: list[tuple[str, str]] = []
     for paragraph in _list(body):
-        heading, number = _read_heading(paragraph.get("section"))
-        number = _text(paragraph.get("sec_num")) or number
-        if not sections or (heading, number) != (sections[-1].heading, sections[-1].number):
-            sections.append(Section(heading, number))
+        *above, (heading, number) = _read_headings(paragraph.get("section")) or [("", "")]
+        headings = [*above, (heading, _text(paragraph.get("sec_num")) or number)]
+        known = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(headings, path, strict=False))))
+        if not sections or headings != path:
+            numbered = list(enumerate(headings, 1))[min(known, len(above)) :]
+            sections += [Section(*heading, depth) for depth, heading in numbered]
+        path = headings
         if text := _restore_formulas(paragraph):
             sections[-1].blocks.append(text)
-    return [section for section in sections if section.blocks]
+    return sections
 
 
-def _read_heading(section: object) -> tuple[str, str]:
-    """Return the innermost heading with its number; some parses list all headings, each as [number, text]."""
-    number = ""
-    while isinstance(section, list):
-        first = _text(section[0]) if len(section) == 2 else ""
-        number = first if _NUMBER.fullmatch(first) else ""
-        section = section[-1] if section else ""
-    return _text(section), number
+def _read_headings(section: object) -> list[tuple[str, str]]:
+    """Return the headings above a paragraph with their numbers, the innermost last.
+
+    Most parses have the innermost alone; others list all of them, each as text or as [number, text].
+    """
+    if not isinstance(section, list):
+        return [(_text(section), "")]
+    if len(section) == 2 and _NUMBER.fullmatch(_text(section[0])):
+        return [(_text(section[1]), _text(section[0]))]
+    return [heading for item in section for heading in _read_headings(item)]
+
+
+def _read_cells(table: Mapping[str, object]) -> str:
+    """Return what stands in a table, '' for a figure."""
+    return _text(table.get("content")) or _TAG.sub(" ", _text(table.get("html")))
 
 
 def _restore_formulas(paragraph: Mapping[str, object]) -> str:

@@ -7,6 +7,7 @@ and on the keys that select rows, and on nothing else; a changed filter reads th
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,7 @@ from autodata.corpora.record import Drop
 from autodata.corpora.rows import MAX_LINE_BYTES, BadRow, Row, read_rows
 from autodata.run.records import RunError, digest, write_file
 
-FORM = 2  # raise it when rows are kept in another way: older ones are then read anew
+FORM = 3  # raise it when rows are kept in another way: older ones are then read anew
 PIECE_BYTES = 256 << 20  # before compression
 _PIECES, _INPUTS = "pieces", "inputs.json"
 
@@ -88,14 +89,15 @@ def name_folder(parent: Path, kind: str, inputs: Mapping[str, object]) -> Path:
 
 
 def _pack(value: Mapping[str, object]) -> bytes:
-    """Write a row as JSON; what JSON does not have (times, bytes) is null. Raises Drop."""
+    """Write a row as JSON: decimal numbers as text, what JSON does not have (times, bytes) as null. Raises Drop."""
     try:
-        return orjson.dumps(value, default=_drop, option=orjson.OPT_PASSTHROUGH_DATETIME)
+        return orjson.dumps(value, default=_write_other, option=orjson.OPT_PASSTHROUGH_DATETIME)
     except TypeError as error:
         if "ecursion" in str(error):
             raise Drop("nested too deeply") from None
-    return json.dumps(value, default=_drop).encode()  # half of a surrogate pair, or a large number
+    return json.dumps(value, default=_write_other).encode()  # half of a surrogate pair, or a large number
 
 
-def _drop(_: object) -> None:
-    """Stand for a value that JSON does not have."""
+def _write_other(value: object) -> str | None:
+    """Return what stands for a value that JSON does not have. A decimal number can be an id, which must stay exact."""
+    return str(value) if isinstance(value, Decimal) else None

@@ -9,6 +9,7 @@ from itertools import islice
 
 from autodata.corpora.record import Drop, Record, require_length
 from autodata.corpora.text import layout
+from autodata.corpora.text.encodings import unify
 from autodata.corpora.text.pages import join_pages
 from autodata.corpora.text.raised import write_raised
 from autodata.recipes.corpora import PileOfLawFilters
@@ -16,8 +17,12 @@ from autodata.recipes.corpora import PileOfLawFilters
 LICENCE = "cc-by-nc-sa-4.0"  # the licence of the compilation; opinions of US courts are in the public domain
 _KEPT = ("url", "created_timestamp", "downloaded_timestamp")  # created: the database row, not the court's decision
 _NAME = re.compile(r"(train|validation)\.([\w-]+)(?:\.\d+)?\.jsonl\.xz")  # only large subsets are numbered
-_BREAKING = r"p|pre|div|br|hr|center|blockquote|h[1-6]|ul|ol|li|dl|dt|dd|table|thead|tbody|tr|td|th|section|article"
-_INLINE = r"span|i|b|em|strong|u|s|small|big|font|strike|q|cite|tt|code|a|sub|opinion|author"
+# A tag of one letter has no words in it but attributes: in `a<b and c>d` there is none.
+_IS_TAG = r"(?=\s*/?>|\s+[\w:-]{1,40}\s*=)"
+_BREAKING = (
+    rf"p{_IS_TAG}|pre|div|br|hr|center|blockquote|h[1-6]|ul|ol|li|dl|dt|dd|table|thead|tbody|tr|td|th|section|article"
+)
+_INLINE = rf"span|[ibusqa]{_IS_TAG}|em|strong|small|big|font|strike|cite|tt|code|sub|opinion|author"
 _TAG = re.compile(rf"</?(?:{_BREAKING}|{_INLINE}|sup)\b[^<>]{{0,500}}>", re.IGNORECASE)
 _MARK_UP = re.compile(rf"</?(?:{_INLINE})\b[^<>]{{0,500}}>", re.IGNORECASE)
 _BREAK = re.compile(rf"</?(?:{_BREAKING})\b[^<>]{{0,500}}>", re.IGNORECASE)
@@ -76,6 +81,7 @@ def clean(text: str) -> tuple[str, Counter[str]]:
 
     Also returns the number of changes that `layout` counts.
     """
+    text = unify(text)
     if "<" in text and _TAG.search(text):
         text = _MARK_UP.sub("", _BREAK.sub("\n\n", _SCRIPT.sub("", text)))
         text = _TAG.sub("", _RAISED.sub(_write_raised, text))

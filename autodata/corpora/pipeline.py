@@ -21,13 +21,14 @@ from datatrove.pipeline.writers.parquet import ParquetWriter
 from autodata.corpora import papers, pieces
 from autodata.corpora.quality import Quality
 from autodata.corpora.record import Drop
-from autodata.corpora.remote.files import Place, locate
+from autodata.corpora.remote.files import Place, locate, write_name
 from autodata.corpora.repeats import REASONS
-from autodata.corpora.rows import BadRow, Row, read_parquet
+from autodata.corpora.rows import BadRow, Row
 from autodata.corpora.sources import Source, read_values
 from autodata.corpora.text import pii
 from autodata.corpora.text.benchmarks import Benchmarks
 from autodata.corpora.text.encodings import normalize
+from autodata.corpora.text.parquet import read_parquet
 from autodata.recipes.corpora import IngestRecipe
 
 _BATCH = 200  # documents in memory at a time
@@ -209,4 +210,4 @@ def _identify(place: Place, name: str) -> dict[str, object]:
         if isinstance(place, Path):
             with place.open("rb") as file:
                 size, digest = place.stat().st_size, file_digest(file, "sha256").hexdigest()
-    return {"name": name, "bytes": size, "sha256": digest}
+    return {"name": write_name(name), "bytes": size, "sha256": digest}

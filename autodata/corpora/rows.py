@@ -5,8 +5,9 @@ import gzip
 import io
 import json
 import lzma
+import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
@@ -14,17 +15,20 @@ from typing import BinaryIO
 import orjson
 import zstandard
 
-from autodata.corpora.remote.files import Place, Remote
+from autodata.corpora.remote.files import Place, Remote, write_name
 from autodata.corpora.text.encodings import decode, find_wide
+from autodata.corpora.text.parquet import read_texts
 
 MAX_LINE_BYTES = 64 << 20
 LINES = (".jsonl", ".ndjson", ".json")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*LINES, *PACKED, ".parquet")  # the Semantic Scholar release has plain .gz
-_BATCH = 200  # rows of a parquet file in memory at a time
 _CHUNK = 1 << 20
 _WIDE = 4_000  # bytes that tell UTF-16 from UTF-8
+_MAGIC = {".gz": b"\x1f\x8b\x08", ".bz2": b"BZh[1-9]1AY&SY", ".xz": b"\xfd7zXZ\0", ".zst": b"\\x28\xb5\x2f\xfd"}
 _NO_JSON = object()
+# A line of a list with a record on each line. Nothing is tried twice, so that no line can make it slow.
+_LIST_ITEM = re.compile(rb"\s*+\[?\s*+(\{.*\})\s*+[,\]]?\s*+", re.DOTALL)
 _TOO_LARGE = 1 << 63  # from here on, orjson may read an integer as a float
 BROKEN = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
@@ -54,7 +58,7 @@ def read_rows(path: Place, name: str = "", max_line_bytes: int = MAX_LINE_BYTES)
     A damaged file yields the rows before the damage. Memory does not grow with the file, nor with a line longer than
     `max_line_bytes` bytes.
     """
-    name, line = name or path.name, 0
+    name, line = write_name(name or path.name), 0
     try:
         for line, (value, encoding) in enumerate(_read_values(path, max_line_bytes), 1):
             if value is not None:  # None is a blank line
@@ -73,23 +77,11 @@ def split_ending(name: str) -> tuple[str, str]:
     return (path.with_suffix("").suffix if packed else path.suffix), packed
 
 
-def read_parquet(path: Place) -> Iterator[dict[str, object]]:
-    """Yield the rows of a parquet file. Raises EOFError if it is damaged, OSError."""
-    import pyarrow.parquet  # half a second to import, and most documents come in other files
-
-    try:
-        with pyarrow.parquet.ParquetFile(path.open() if isinstance(path, Remote) else path) as file:
-            for group in range(file.num_row_groups):  # one at a time: else all groups stay in memory
-                for batch in file.iter_batches(_BATCH, row_groups=[group]):
-                    yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
-        raise EOFError(str(error)) from error
-
-
 def open_file(path: Place) -> BinaryIO:
     """Open a file to read its decompressed bytes."""
+    packed = _find_packing(path)
     source = path.open() if isinstance(path, Remote) else path
-    match path.suffix.lower():
+    match packed:
         case ".gz":
             return gzip.open(source)
         case ".bz2":
@@ -98,7 +90,15 @@ def open_file(path: Place) -> BinaryIO:
             return lzma.open(source)
         case ".zst":
             return io.BufferedReader(_Zstandard(path.open("rb")), _CHUNK)
-    return path.open("rb")
+    return source if isinstance(path, Remote) else path.open("rb")
+
+
+def _find_packing(path: Place) -> str:
+    """See from its first bytes how a file is packed: a client may have unpacked it on the way, and kept its name."""
+    with path.open("rb") as file:
+        start = file.peek(10)
+    packed = next((ending for ending, magic in _MAGIC.items() if re.match(magic, start)), path.suffix.lower())
+    return "" if start.lstrip()[:1] == b"{" else packed
 
 
 _Value = dict[str, object] | str | None  # a record, the reason why there is none, or a blank line
@@ -107,35 +107,46 @@ _Value = dict[str, object] | str | None  # a record, the reason why there is non
 def _read_values(path: Place, max_bytes: int) -> Iterator[tuple[_Value, str]]:
     """Yield the value of each row with its encoding."""
     if path.suffix.lower() == ".parquet":
-        yield from ((row, "") for row in read_parquet(path))
+        yield from read_texts(path)
         return
     with open_file(path) as file:
         wide = find_wide(file.peek(_WIDE)[:_WIDE])
-        if split_ending(path.name)[0] == ".json" and not wide:
-            yield from _read_json(file, max_bytes)
-        elif wide:
-            text = io.TextIOWrapper(file, wide, errors="replace", newline="\n")
-            yield from ((v, e or wide) for v, e in _read_lines(lambda n: text.readline(n).encode(), max_bytes))
-        else:
-            yield from _read_lines(file.readline, max_bytes)
+        narrow = _Transcoder(file, wide) if wide else file
+        is_json = split_ending(path.name)[0] == ".json"
+        for value, encoding in (_read_json if is_json else _read_lines)(narrow, max_bytes):
+            yield value, encoding or wide
 
 
-def _read_lines(readline: Callable[[int], bytes], max_bytes: int) -> Iterator[tuple[_Value, str]]:
-    while line := readline(max_bytes):
+class _Transcoder:
+    """Reads UTF-16 or UTF-32 as UTF-8, whose lines end where the bytes of a line end."""
+
+    def __init__(self, file: BinaryIO, encoding: str):
+        self._text = io.TextIOWrapper(file, encoding, errors="replace", newline="\n")
+
+    def readline(self, size: int) -> bytes:
+        return self._text.readline(size).encode()
+
+    def read(self, size: int) -> bytes:
+        return self._text.read(size).encode()
+
+
+def _read_lines(file: "BinaryIO | _Transcoder", max_bytes: int) -> Iterator[tuple[_Value, str]]:
+    while line := file.readline(max_bytes):
         if not line.endswith(b"\n") and len(line) >= max_bytes:
-            while (rest := readline(max_bytes)) and not rest.endswith(b"\n"):
+            while (rest := file.readline(max_bytes)) and not rest.endswith(b"\n"):
                 pass
             yield f"a line of more than {max_bytes:,} bytes", ""
         else:
             yield _parse(line) if line.strip() else (None, "")
 
 
-def _read_json(file: BinaryIO, max_bytes: int) -> Iterator[tuple[_Value, str]]:
+def _read_json(file: "BinaryIO | _Transcoder", max_bytes: int) -> Iterator[tuple[_Value, str]]:
     """Read a .json file, which has a record on each line, or one record, or a list of records."""
     first = file.readline(max_bytes)
-    if isinstance(_parse(first)[0], dict):
-        yield _parse(first)
-        yield from _read_lines(file.readline, max_bytes)
+    value, encoding = _load(first)
+    if isinstance(value, dict):
+        yield value, encoding
+        yield from _read_lines(file, max_bytes)
         return
     data = first + file.read(max_bytes)
     if len(data) > max_bytes:
@@ -147,12 +158,14 @@ def _read_json(file: BinaryIO, max_bytes: int) -> Iterator[tuple[_Value, str]]:
     elif isinstance(value, dict):
         yield value, encoding
     else:
-        yield from _read_lines(io.BytesIO(data).readline, max_bytes)
+        yield from _read_lines(io.BytesIO(data), max_bytes)
 
 
 def _parse(line: bytes) -> tuple[_Value, str]:
     """Return the object on a line, or the reason why there is none, and the encoding."""
     value, encoding = _load(line)
+    if value is _NO_JSON and (item := _LIST_ITEM.fullmatch(line)):
+        value, encoding = _load(item[1])
     return _require_object(value), encoding
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autodata.corpora import parses
 from autodata.corpora.own import find_licence
 from autodata.corpora.paper import Paper, Section
-from autodata.corpora.papers import Abstracts, Eligible
+from autodata.corpora.papers import Abstracts, Eligible, read_number
 from autodata.corpora.record import Drop, Record, require_length
 from autodata.recipes.corpora import OwnFilters, S2orcFilters
 
@@ -119,11 +119,9 @@ _READERS = (
 def read_corpusid(row: Mapping[str, object]) -> int:
     """Return the number by which data sets are joined; peS2o calls it `id`, older releases `paper_id`. Raises Drop."""
     value = next((row[key] for key in ("corpusid", "corpus_id", "id", "paper_id") if key in row), None)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value)
-    if type(value) is not int or not 0 <= value < 1 << 63:
+    if (number := read_number(value)) is None:
         raise Drop("no corpusid")
-    return value
+    return number
 
 
 def _require_text(holder: Mapping[str, object]) -> str:

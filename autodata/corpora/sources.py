@@ -1,5 +1,6 @@
 """Connects a recipe to its source: lists the files, reads them, makes documents, and drops what was opted out."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ EXPECTED = {  # source → the files that it is read from
     "own": f"it needs {own.KINDS}",
 }
 _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own
+_PREFIX = re.compile(r"\A(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:\s*|arxiv:\s*|(?:https?://)?arxiv\.org/(?:abs|pdf)/)")
+_VERSION = re.compile(r"(?<=\A\d{4}\.\d{5})(?:v\d{1,2})?(?:\.pdf)?\Z")  # of a paper of arXiv
 Listing = dict[str, tuple[int, str]]  # name → bytes and version
 
 
@@ -47,7 +50,7 @@ class Source:
         """Make the document of a row. Raises Drop, also for a document that was opted out."""
         record = self._parse(row)
         names = (record.id, *(record.fields.get(key) for key in ("doi", "url", "arxiv", "corpusid")))
-        if not self._opted_out.isdisjoint(str(name).casefold() for name in names if name):
+        if not self._opted_out.isdisjoint(_write_name(str(name)) for name in names if name):
             raise Drop("opted out")
         return record
 
@@ -130,10 +133,16 @@ def read_opt_out(path: str | None) -> frozenset[str]:
     if path is None:
         return frozenset()
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"opt_out={path}: the file cannot be read ({error})") from error
-    return frozenset(n.casefold() for line in lines if (n := line.partition(" #")[0].strip()) and n[0] != "#")
+    return frozenset(_write_name(n) for line in lines if (n := line.partition(" #")[0].strip()) and n[0] != "#")
+
+
+def _write_name(name: str) -> str:
+    """Write an id, DOI or URL in the form in which they are compared: a DOI without resolver, a URL with https."""
+    plain = _PREFIX.sub("", name.strip().casefold()).rstrip("/")
+    return _VERSION.sub("", plain).replace("http://", "https://")
 
 
 def share_out(files: dict[str, int]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """Lists and opens the files of a corpus: in a folder here, or at an address that fsspec reads, as s3:// and hf://."""
 
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,11 @@ def bring_here(place: Place, limit: int) -> Iterator[Path]:
         yield Path(copy.name)
 
 
+def write_name(name: str) -> str:
+    """Return a file's name as text that can be saved: bytes that are no UTF-8 become \\xe9 or the like."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def is_remote(folder: str) -> bool:
     return "://" in folder
 
@@ -102,12 +108,31 @@ def list_files(folder: str, key: str) -> dict[str, tuple[int, str]]:
     return {name: listed[name] for name in names if not any(part.startswith(".") for part in name.split("/"))}
 
 
+def walk(root: Path) -> Iterator[Path]:
+    """Yield all that is below a folder but folders themselves, also in folders that a link leads to, once each."""
+    seen = {root.resolve()}
+    for folder, below, names in os.walk(root, followlinks=True):
+        below[:] = [name for name in sorted(below) if _leads_on(Path(folder, name), seen)]
+        yield from (Path(folder, name) for name in names)
+
+
+def _leads_on(folder: Path, seen: set[Path]) -> bool:
+    """False for a link to a folder that is walked anyway, or that holds such a folder; else a loop never ends."""
+    if not folder.is_symlink():
+        return True
+    target = folder.resolve()
+    if any(target.is_relative_to(known) or known.is_relative_to(target) for known in seen):
+        return False
+    seen.add(target)
+    return True
+
+
 def _list_local(folder: str, key: str) -> dict[str, tuple[int, str]]:
     root = Path(folder)
     if not root.is_dir():
         raise RecipeError(f"{key}={folder}: no such folder")
     # A link to a file that is gone is listed too, so that it is counted and not passed over.
-    paths = [path for path in root.rglob("*") if path.is_file() or not path.exists()]
+    paths = [path for path in walk(root) if path.is_file() or not path.exists()]
     facts = {path.relative_to(root).as_posix(): path.stat() if path.exists() else None for path in paths}
     return {name: (fact.st_size, str(fact.st_mtime_ns)) if fact else (0, "") for name, fact in facts.items()}
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from autodata.config import RecipeError
 from autodata.corpora.record import Drop
+from autodata.corpora.remote.files import walk
 from autodata.corpora.rows import BROKEN, PACKED, open_file, split_ending
+from autodata.corpora.text import parquet
 from autodata.corpora.text.encodings import decode
 from autodata.corpora.text.words import Gram, grams, split_words
 
@@ -121,7 +123,7 @@ def _list_below(path: Path) -> list[Path]:
     """List the files in a folder, without hidden ones, or the file itself."""
     if not path.is_dir():
         return [path] if path.is_file() else []
-    files = (p for p in path.rglob("*") if p.is_file())
+    files = (p for p in walk(path) if p.is_file() or not p.exists())  # a link to nowhere is an error later
     return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
 
 
@@ -170,14 +172,10 @@ def _read_json(file: Path, text: str, *, may_be_one: bool) -> Iterator[Any]:
 
 
 def _read_parquet(file: Path) -> Iterator[Any]:
-    from pyarrow import ArrowInvalid, parquet  # slow to import, needed here only
-
     try:
-        table = parquet.ParquetFile(file)
-    except ArrowInvalid as error:
+        yield from (row for row, _ in parquet.read_texts(file))
+    except (EOFError, OSError) as error:
         raise RecipeError(f"decontaminate: {file}: not a parquet file ({error}); download it again") from error
-    for batch in table.iter_batches(batch_size=64):
-        yield from batch.to_pylist()
 
 
 def _find_strings(value: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import codecs
 import re
 import unicodedata
+from contextlib import suppress
 
 import ftfy  # also registers sloppy-windows-1252, which has a character for every byte
 from charset_normalizer import from_bytes
@@ -12,6 +13,8 @@ from autodata.corpora.text.languages import load_identifier
 
 MENDED, WINDOWS = "utf-8 with windows-1252 bytes", "windows-1252"
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_USUAL, _USUAL_SHARE = " \n.,:，。、", 0.03
 _SAMPLE = 64_000  # bytes that a guess looks at
 # A guess chooses among the common encodings only: the rare ones fit many texts by chance.
 _COMMON = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "iso8859_2", "tis_620")
@@ -39,11 +42,11 @@ _BREAKS = re.compile("\r\n|[\r\f\v\x1c-\x1e\u2028\u2029]")
 _BREAKING = "\r\f\v\x1c\x1d\x1e\u2028\u2029"
 _C1 = re.compile("[\x80-\x9f]")
 _SOFT_HYPHENS = re.compile("\u00ad\\s*")  # one before white space divides a word at the end of a line
-# Control characters but \n and \t, invisible ones, halves of surrogate pairs; and ligatures, which become letters.
-_UNWANTED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2060\ufb00-\ufb06\ufeff\ud800-\udfff]")
-_LIGATURES = dict(
-    zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", ("ff", "fi", "fl", "ffi", "ffl", "st", "st"), strict=True)
-)
+# Control characters but \n and \t, invisible ones, and halves of surrogate pairs.
+_UNWANTED = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2060\ufeff\ud800-\udfff]")
+_LETTERS = ("ff", "fi", "fl", "ffi", "ffl", "st", "st")
+_LIGATURE = re.compile("[\ufb00-\ufb06]")
+_LIGATURES = dict(zip("\ufb00\ufb01\ufb02\ufb03\ufb04\ufb05\ufb06", _LETTERS, strict=True))
 
 
 def decode(data: bytes) -> tuple[str, str]:
@@ -52,24 +55,40 @@ def decode(data: bytes) -> tuple[str, str]:
         return data.decode(wide, "replace").removeprefix("\ufeff"), wide
     if b"\0" in data:
         raise Drop("binary, not text")
-    try:
+    with suppress(UnicodeDecodeError):
+        if b"\x1b$" in data:  # begins Japanese letters; the bytes are all ASCII
+            return data.decode("iso2022_jp"), "iso-2022-jp"
+    with suppress(UnicodeDecodeError):
         return data.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        encoding = _guess(data)
+    with suppress(UnicodeDecodeError):  # each half of a character beyond U+FFFF by itself, as Java writes it
+        halves = data.decode("utf-8", "surrogatepass")
+        return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), "cesu-8"
+    encoding = _guess(data)
     if encoding == MENDED:
         return data.decode("utf-8-sig", _MEND), MENDED
     return data.decode(_SLOPPY if encoding == WINDOWS else encoding, "replace"), f"{encoding} (guessed)"
 
 
 def find_wide(data: bytes) -> str:
-    """Return UTF-16 or UTF-32 if the bytes begin with its mark or look like Western text in UTF-16, or else ''."""
+    """Return UTF-16 or UTF-32 if the bytes begin with its mark or look like text in it, or else ''."""
     if marked := next((encoding for mark, encoding in _MARKS if data.startswith(mark)), ""):
         return marked
     sample = data[:4_000]
-    first, second = (sample[start::2].count(0) * 2 / max(len(sample), 1) for start in (0, 1))
-    if len(sample) < 4 or min(first, second) > 0.05 or max(first, second) < 0.6:
+    if b"\0" not in sample or len(sample) < 4:
         return ""
-    return "utf-16-be" if first > second else "utf-16-le"
+    first, second = (sample[start::2].count(0) * 2 / len(sample) for start in (0, 1))
+    western = "utf-16-be" if first > second else "utf-16-le"
+    if min(first, second) <= 0.05 and max(first, second) >= 0.6 and _is_text(sample, western, 0):
+        return western
+    return next((encoding for encoding in _WIDE if _is_text(sample, encoding, _USUAL_SHARE)), "")
+
+
+def _is_text(sample: bytes, encoding: str, usual: float) -> bool:
+    """True if the bytes are characters that exist, and a share of them blanks and punctuation, in this byte order."""
+    size = 4 if "32" in encoding else 2
+    text = sample[: len(sample) // size * size].decode(encoding, "replace")
+    known = sum(c in "\n\r\t\f" or (unicodedata.category(c)[0] in "LMNPSZ" and c != "\ufffd") for c in text)
+    return known >= 0.95 * len(text) and sum(c in _USUAL for c in text) >= usual * len(text)
 
 
 def normalize(text: str) -> str:
@@ -84,7 +103,16 @@ def normalize(text: str) -> str:
         text = _SOFT_HYPHENS.sub("", text)
     if not text.isascii() and _C1.search(text):  # line by line, because ftfy decides for all that it is given
         text = "\n".join(ftfy.fix_encoding(line) if _C1.search(line) else line for line in text.split("\n"))
-    return _UNWANTED.sub(lambda match: _LIGATURES.get(match[0], ""), unicodedata.normalize("NFC", text)).strip()
+    return _write_ligatures(_UNWANTED.sub("", unicodedata.normalize("NFC", text))).strip()
+
+
+def unify(text: str) -> str:
+    """Write line breaks as \\n and ligatures as letters, so that words can be compared; form feeds stay."""
+    return _write_ligatures(text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text)
+
+
+def _write_ligatures(text: str) -> str:
+    return text if text.isascii() else _LIGATURE.sub(lambda match: _LIGATURES[match[0]], text)
 
 
 def _guess(data: bytes) -> str:

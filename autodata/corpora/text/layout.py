@@ -24,6 +24,33 @@ _SUSPENDED = re.compile(
     re.IGNORECASE,
 )
 _WRAPPED = 40  # characters of a line that goes on in the next one, at least; shorter ones may be labels
+# What stands around the parts of an address, an option or the name of a file, which have hyphens of their own.
+_NAME_BEGINS = re.compile(r"[(<\[\"']?(?:\w{2,10}://|www\.|~?\.{0,2}/)")
+_LONGEST_NAME = 200
+_NAME_JOINS = frozenset("-‐_@\\")
+_NAME_GOES_ON = re.compile(r"[_@\\]|\.[a-z]")
+# Words that begin a compound with a hyphen when they stand before a whole word, and endings that are none.
+_FIRST_PARTS = re.compile(
+    r"well|self|long|short|high|low|full|half|large|small|real|first|second|third|two|three|four|five|six|seven|eight|nine",
+    re.IGNORECASE,
+)
+_ENDINGS = re.compile(
+    r"\w{2,3}|teens?|teenth|fold|ness|less|lessness|ishly|ishness|wards?|ways?|lands?|lights?|lighted|hand|cuts|comings?|"
+    r"roads|ages|ened|ening|ered|ering|ity|ities|aries|arily|isms?|ists?|istic|ized?|izes|ization|ington"
+)
+# Words that end a compound, unless a syllable stands before them: "read-only", but "correlated" and "unrelated".
+_LAST_PARTS = re.compile(
+    r"only|based|style|level|dependent|independent|following|preceding|specific|aware|driven|oriented|related|compatible|"
+    r"controlled|known|friendly|intensive|sensitive|efficient|agnostic|centric|dimensional|supervised",
+    re.IGNORECASE,
+)
+_SYLLABLES = re.compile(
+    r"un|in|inter|co|cor|dis|re|non|pre|over|under|mis|de|sub|super|bi|multi|ec|con|ego|hy", re.IGNORECASE
+)
+_ADVERB, _PARTICIPLE = (
+    re.compile(r"(?!poly)\w{3,}ly", re.IGNORECASE),
+    re.compile(r"\w{3,}(?:ed|ing|ent|ant|able)", re.IGNORECASE),
+)
 _PROVEN = 3  # words divided inside lines, at least, that the text also has whole, if its layout divides words there
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
@@ -96,7 +123,7 @@ class _Divided:
     end: int
     right: str
     is_at_end: bool  # of a line
-    is_compound: bool  # another hyphen stands before the left part
+    is_compound: bool  # the parts belong to a longer name: another hyphen before them, an address, the name of a file
     is_wrapped: bool  # the line is so long that it goes on in the next one
 
 
@@ -105,10 +132,19 @@ def _find_divided(text: str) -> Iterator[_Divided]:
     for match in (_ANY_HYPHEN if "‐" in text else _HYPHEN).finditer(text):
         if left := _LAST_PART.search(text, max(end, match.start() - _LONGEST_PART), match.start()):
             start, end = left.start(), match.end()
-            is_compound = text[max(start - 1, 0) : start] in ("-", "‐")
+            is_compound = _is_in_name(text, start, end)
             is_wrapped = "\n" not in text[max(match.start() - _WRAPPED, 0) : match.start()] and start >= _WRAPPED
             is_at_end = (match[1] or "").count("\n") == 1  # a blank line ends a paragraph, and seldom divides a word
             yield _Divided(start, left[0], end, match[2], is_at_end, is_compound, is_wrapped)
+
+
+def _is_in_name(text: str, start: int, end: int) -> bool:
+    """True if what stands around the two parts of a word makes a longer name of it."""
+    if text[max(start - 1, 0) : start] in _NAME_JOINS or _NAME_GOES_ON.match(text, end):
+        return True
+    before = text[max(start - _LONGEST_NAME, 0) : start]
+    name = before[max(before.rfind(" "), before.rfind("\n")) + 1 :]
+    return ("/" in name or "." in name) and _NAME_BEGINS.match(name) is not None
 
 
 def _list_words(text: str) -> set[str]:
@@ -140,9 +176,18 @@ def _join(part: _Divided, words: Container[str], *, is_layout: bool) -> str | No
     return None
 
 
+def _is_compound(left: str, right: str) -> bool:
+    """True for two words that are usually written with a hyphen between them."""
+    if _FIRST_PARTS.fullmatch(left):
+        return not _ENDINGS.fullmatch(right.casefold())
+    if _LAST_PARTS.fullmatch(right):
+        return not _SYLLABLES.fullmatch(left)
+    return _ADVERB.fullmatch(left) is not None and _PARTICIPLE.fullmatch(right) is not None
+
+
 def _join_unknown(part: _Divided, words: Container[str]) -> str | None:
     """Return the word of two parts that the text has nowhere else."""
-    if part.is_compound:
+    if part.is_compound or (part.is_at_end and _is_compound(part.left, part.right)):
         return f"{part.left}-{part.right}"
     if part.left.casefold() in words and part.right.casefold() in words:  # each part is a word by itself
         return f"{part.left}-{part.right}" if part.is_at_end else None

@@ -2,10 +2,11 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise, takewhile
 
 _FEWEST = 3  # pages that have a running head, and that a text must have: two can end alike by chance
+_ALONE = "\0"  # stands for the page number in a head
 _EDGE = 3  # lines at the top and at the bottom of a page that can be running heads
 _LONGEST = 120  # characters of a running head
 _MARKDOWN = re.compile(r"#{1,6}\s")  # begins a heading, which may repeat
@@ -23,6 +24,7 @@ _COUNTS_PARTS = re.compile(
     r"capitolo|rozdział|total|sum|balance|score)\b\W{0,3}\Z",
     re.IGNORECASE,
 )
+_YEAR = re.compile("(?:19|20)[0-9]{2}")  # "Results of 2021" on a page, and "Results of 2022" on the next
 _ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50}
 _GOES_ON = re.compile(r"[a-z,;\-‐–]\s*\Z")
 
@@ -30,7 +32,8 @@ _GOES_ON = re.compile(r"[a-z,;\-‐–]\s*\Z")
 def drop_running_heads(pages: Sequence[str]) -> tuple[list[str], int]:
     """Remove the lines that most pages have at their edge, equal but for a page number, and count them.
 
-    A page number is one that counts up by one with the pages.
+    A page number is one that counts up by one with the pages. Where most pages have one, two pages of a chapter are
+    enough for a head with it.
     """
     lines = [page.split("\n") for page in pages if page.strip()]
     heads = _find_heads(lines)
@@ -49,11 +52,28 @@ def _find_heads(pages: Sequence[Sequence[str]]) -> set[tuple[str, int | None]]:
         for line in chain.from_iterable(_list_edges(lines)):
             for text, offset in _fold(lines[line], number):
                 found[text][offset].add(number)
-    return {
+    heads = {
         (text, offset)
         for text, offsets in found.items()
         for offset, on in offsets.items()
         if len(on) >= _FEWEST and _are_most(set[int]().union(*offsets.values()), len(pages))
+    }
+    return heads | _find_numbered_heads(found, len(pages))
+
+
+def _find_numbered_heads(found: Mapping[str, Mapping[int | None, set[int]]], count: int) -> set[tuple[str, int]]:
+    """Return the heads of chapters, which few pages have, by the page number in them: most pages have one there."""
+    numbered: defaultdict[int, set[int]] = defaultdict(set)
+    for offsets in found.values():
+        for offset, on in offsets.items():
+            if offset is not None:
+                numbered[offset] |= on
+    numbering = {offset for offset, on in numbered.items() if len(on) >= _FEWEST and 2 * len(on) > count}
+    return {
+        (text, offset)
+        for text, offsets in found.items()
+        for offset in numbering & set(offsets)
+        if len(offsets[offset]) > 1 or text == _ALONE
     }
 
 
@@ -89,8 +109,8 @@ def _fold(line: str, page: int) -> Iterator[tuple[str, int | None]]:
     if not text.isdecimal():
         yield text, None
     for match in _PAGE_NUMBER.finditer(text):
-        if not _COUNTS_PARTS.search(text[: match.start()]):
-            yield f"{text[: match.start()]}\0{text[match.end() :]}", _read_number(match[0]) - page
+        if not (_COUNTS_PARTS.search(text[: match.start()]) or (_YEAR.fullmatch(match[0]) and match[0] != text)):
+            yield f"{text[: match.start()]}{_ALONE}{text[match.end() :]}", _read_number(match[0]) - page
 
 
 def _read_number(digits: str) -> int:
