@@ -129,7 +129,9 @@ class Run(AbstractContextManager):
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
-            fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
+            fix = "name another folder with run=…"
+            if self.inputs["kind"] == "generate":
+                fix += f"; fork={self.folder} reuses its stored replies"
             require_equal(self.folder, before, self.inputs, fix)
 
 
