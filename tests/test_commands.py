@@ -102,11 +102,20 @@ def test_one_command_hands_everything_else_on(call, monkeypatch, capsys):
     assert (
         call("autodata.__main__", "generat")[2] == "error: autodata generat: no such command; did you mean generate?\n"
     )
+    assert call("autodata.__main__", "--nonsense")[2].startswith("error: unrecognized arguments: --nonsense")
+    assert re.fullmatch(r"autodata (\d[\w.]*|\(not installed\))\n", call("autodata.__main__", "--version")[1])
     assert call("autodata.__main__", "completion", "fish")[0] == 2
     monkeypatch.setattr(sys, "argv", ["autodata", "completion", "bash"])
     importlib.import_module("autodata.__main__").main()
     completion = capsys.readouterr().out + 'COMP_WORDS=(autodata gen); COMP_CWORD=1; _autodata; echo "$COMPREPLY"'
     assert subprocess.run(["bash", "-c", completion], capture_output=True, text=True).stdout == "generate\n"
+
+
+def test_one_command_without_a_name_lists_all(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["autodata"])
+    importlib.import_module("autodata.__main__").main()
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in MODULES)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
