@@ -250,7 +250,7 @@ def test_the_recipe_of_an_older_run_may_have_keys_that_are_gone(recipe):
 def test_the_file_name_selects_the_schema():
     assert config.schema_for("recipes/demo/generate_cot.yaml") is GenerateRecipe
     assert config.schema_for("dataset.yaml") is DatasetRecipe
-    with pytest.raises(RecipeError, match="other.yaml: no such file"):
+    with pytest.raises(RecipeError, match=r"other\.yaml: no such file"):
         config.schema_for("other.yaml")
     with pytest.raises(RecipeError, match="must begin with one of download, ingest, generate, dataset"):
         config.schema_for("recipes/accelerate/cpu.yaml")
@@ -273,9 +273,9 @@ def test_the_recipe_in_a_run_folder_belongs_to_the_command_that_made_the_run(rec
 @pytest.mark.parametrize("schema", [GenerateRecipe, config.DatasetRecipe, config.TableRecipe, config.EvalRecipe])
 def test_a_file_beside_the_recipes_that_is_none_is_named(schema, recipe):
     for choose in (config.schema_for, lambda name: load(schema, [name])):
-        with pytest.raises(RecipeError, match="only says which models are asked; name a recipe before it"):
+        with pytest.raises(RecipeError, match=r"only says which models are asked; name a recipe before it"):
             choose("recipes/models/openai.yaml")
-    with pytest.raises(RecipeError, match="describes a domain; name a recipe whose domain.path is its folder"):
+    with pytest.raises(RecipeError, match=r"describes a domain; name a recipe whose domain\.path is its folder"):
         load(schema, [recipe("weak_attempts: 3", "domain.yaml")])
 
 
