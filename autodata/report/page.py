@@ -76,6 +76,7 @@ def _environment() -> Environment:
         "difference": writing.write_difference,
         "fraction": writing.write_decimal,
         "percent": writing.write_percent,
+        "moment": lambda time: str(time)[:16].replace("T", " "),  # of a manifest, to the minute
         "sum_known": lambda values: f"{sum(value or 0 for value in values):g}",
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}

@@ -61,7 +61,7 @@ const parts = (() => {
         make("caption", {}, "Rubric: the criteria that each attempt meets (● met, ○ not met, – not judged)"),
         make("thead", {},
           make("tr", {}, make("th", { scope: "col", rowSpan: 2 }, "criterion"), make("th", { scope: "col", rowSpan: 2 }, "points"),
-            ...names.map((side) => make("th", { scope: "colgroup", colSpan: sides[side].length, class: "first" }, side))),
+            ...names.map((side) => make("th", { scope: "colgroup", colSpan: sides[side].length, class: "first", style: `--span: ${sides[side].length}` }, side))),
           make("tr", {}, ...columns.map(({ name, edge }) => make("th", { scope: "col", class: edge }, String(name))))),
         make("tbody", {}, ...lines),
         make("tfoot", {}, make("tr", {}, make("th", { scope: "row" }, "score"), make("td"),
