@@ -1,17 +1,20 @@
 """Tests every command's help and its exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
 
 import importlib
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from autodata.__main__ import MODULES
 from autodata.recipes.models import Canary, Endpoint, Server
 from autodata.serving import probes
 from autodata.serving.measured import EndpointError
+from autodata.stats.writing import make_table
 from autodata.types import Role
 from tests.helpers import fake_server as fake_server_module
 from tests.helpers.fake_server import Scripted, completion, fake_server
@@ -168,6 +171,20 @@ def test_a_run_of_another_kind_is_named(call, tmp_path):
     code, _, error = call("autodata.verify", str(tmp_path))
     wanted = "a run of kind generate; name one of kind dataset, which python -m autodata.dataset makes"
     assert (code, error) == (2, f"error: {tmp_path}: {wanted}\n")
+
+
+@pytest.mark.parametrize("width", [30, 60])
+def test_no_table_of_a_narrow_terminal_cuts_a_name_or_a_number(width):
+    table, out = make_table("role", "prompt tokens", "endpoint", title="plan"), io.StringIO()
+    table.add_row("quality_verifier", "1,266,000", "large_model_of_a_node")
+    Console(file=out, width=width).print(table)
+    assert "…" not in out.getvalue()
+
+
+def test_only_one_function_makes_tables_for_the_terminal():
+    makers = [path.name for path in FILES if re.search(r"[^\w]Table\([\"*]", path.read_text("utf-8"))]
+    # Explained values and the verified checks have a form of their own; a snapshot is a few numbers.
+    assert sorted(makers) == ["config.py", "snapshot.py", "verify.py", "writing.py"]
 
 
 def test_explained_values_are_whole_in_a_pipe(monkeypatch, capsys):
