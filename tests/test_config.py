@@ -9,6 +9,7 @@ import yaml
 from autodata import config
 from autodata.config import RecipeError, explain, load, semantic_hash
 from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 
 MINIMAL = "run: r\ndocuments: {path: docs}\ndomain: {name: skills}\n"
@@ -263,14 +264,14 @@ def test_the_recipe_in_a_run_folder_belongs_to_the_command_that_made_the_run(rec
     with pytest.raises(
         RecipeError, match=r"recipe for python -m autodata\.generate, not for python -m autodata\.eval"
     ):
-        load(config.EvalRecipe, [kept])
+        load(EvalRecipe, [kept])
     for damaged in ("{", "[]", '{"inputs": 1}', "{}"):
         recipe(damaged, "manifest.json")
         with pytest.raises(RecipeError, match="must begin with one of"):
             config.schema_for(kept)
 
 
-@pytest.mark.parametrize("schema", [GenerateRecipe, config.DatasetRecipe, config.TableRecipe, config.EvalRecipe])
+@pytest.mark.parametrize("schema", [GenerateRecipe, DatasetRecipe, TableRecipe, EvalRecipe])
 def test_a_file_beside_the_recipes_that_is_none_is_named(schema, recipe):
     for choose in (config.schema_for, lambda name: load(schema, [name])):
         with pytest.raises(RecipeError, match=r"only says which models are asked; name a recipe before it"):

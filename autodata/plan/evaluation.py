@@ -11,10 +11,11 @@ from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, group_by
 from autodata.plan import lengths
 from autodata.plan.problems import Problems, count_arm, list_problems
 from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
-from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, ask
+from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, ask, name_prior
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.models import Endpoint
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
 from autodata.serving.costs import LEDGER, Cost
@@ -100,7 +101,7 @@ def _stand_in(recipe: EvalRecipe, name: str, like: Path | None) -> Endpoint:
     if name != EVALUATED:
         return endpoint
     if like:
-        return replace(endpoint, model=require_finished(str(like), "autodata.eval.run")["evaluated"]["model"])
+        return replace(endpoint, model=require_finished(str(like), COMMANDS[EvalRecipe])["evaluated"]["model"])
     device = "cpu" if endpoint.server and endpoint.server.on_cpu else "gpu"
     return replace(endpoint, model=PRIORS["trainee"][device])
 
@@ -109,9 +110,9 @@ def _draw_from_priors(recipe: EvalRecipe, sets: Mapping[str, Problems]) -> Draw:
     """Draw answers with the lengths of priors.yaml, and the calls that judge them."""
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     budget = resolve_sampling(recipe.models.weak_solver.sampling, endpoint.sampling, Role.WEAK_SOLVER).max_tokens or 0
-    drawn = lengths.assume(recipe.domain.name, budget)
+    drawn = lengths.assume(name_prior(recipe.domain), budget)
     solve = ask(recipe, Role.WEAK_SOLVER)
-    judges = PRIORS["domains"][recipe.domain.name]["judge"]
+    judges = PRIORS["domains"].get(name_prior(recipe.domain), {}).get("judge", 1)
 
     def draw(name: str, rng: random.Random) -> Story:
         answer = replace(solve, completion=drawn.draw(rng))
@@ -136,7 +137,7 @@ def _make_story(answer: Call, judging: CallStage) -> Story:
 
 def _draw_from_run(recipe: EvalRecipe, folder: Path) -> Draw:
     """Draw whole answers from a finished evaluation of the same sets. Raises RecipeError, RunError."""
-    manifest = require_finished(str(folder), "autodata.eval.run")
+    manifest = require_finished(str(folder), COMMANDS[EvalRecipe])
     answers = group_by(read_records(folder / ANSWERS, SAMPLED_ANSWER), "task")
     everything = [answer for group in answers.values() for answer in group]
     if not everything:

@@ -10,7 +10,7 @@ from autodata.reproduce.finished import find_finished
 from autodata.reproduce.local.logs import find_failed
 from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, find_ends, mark, read_record
 from autodata.reproduce.slurm.waits import find_outside
-from autodata.run.folder import is_held
+from autodata.run.locks import is_held
 from autodata.run.snapshot import describe, read_snapshot
 from autodata.stats.writing import DASH, write_duration, write_table
 
