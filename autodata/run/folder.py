@@ -146,8 +146,16 @@ class Run(AbstractContextManager):
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
-            fix = f"name another folder with run=…; autodata.generate reuses the replies with fork={self.folder}"
+            self._require_kind(before.get("kind"))
+            fix = "name another folder with run=…"
+            if self.inputs["kind"] == "generate":
+                fix += f"; the replies are reused with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
+
+    def _require_kind(self, kind: object) -> None:
+        """Raise RunError if the folder has a run of another kind: all inputs differ then."""
+        if kind and kind != self.inputs["kind"]:
+            raise RunError(f"{self.folder} has a run of kind {kind}; name another folder with run=…")
 
 
 def describe_problem(problem: BaseException) -> str:
