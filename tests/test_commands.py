@@ -166,6 +166,18 @@ def test_a_recipe_of_another_stage_is_named_with_its_command(call, name, recipe,
     assert (code, error) == (2, f"error: recipes/{recipe} is a recipe for {message}\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("replay.replay", ["{}/gone.zip", "{}/runs"], "gone.zip: no such file; name a file"),
+        ("merge", [DEMO, "run={}"], "shards: no shards there; make them with documents.shard=1/n"),
+    ],
+)
+def test_a_pack_and_shards_that_are_not_there_are_wrong_calls(call, tmp_path, name, arguments, message):
+    code, _, error = call(f"autodata.{name}", *(word.format(tmp_path) for word in arguments))
+    assert (code, message in error) == (2, True)
+
+
 def test_a_run_of_another_kind_is_named(call, tmp_path):
     (tmp_path / "manifest.json").write_text('{"finished": "now", "inputs": {"kind": "generate"}, "outputs": {}}')
     code, _, error = call("autodata.verify", str(tmp_path))
