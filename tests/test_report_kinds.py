@@ -243,6 +243,11 @@ def test_a_report_is_written_again_when_the_run_went_on(tmp_path):
     later = (folder / "report.html").stat().st_mtime + 5
     os.utime(folder / "results.json", (later, later))
     assert index.is_outdated(folder)
+    os.utime(folder / "report.html", (later, later))
+    assert not index.is_outdated(folder)
+    (folder / "report.html").write_text("<!doctype html>\n" + "a page of an earlier version " * 100)
+    os.utime(folder / "report.html", (later, later))
+    assert index.is_outdated(folder)
 
 
 def test_a_run_that_cannot_be_reported_is_named_and_hinders_no_other(tmp_path):
