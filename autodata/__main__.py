@@ -7,6 +7,7 @@ autodata completion bash                  # a script that completes commands and
 
 import difflib
 import importlib
+import importlib.metadata
 import sys
 
 from autodata import command
@@ -75,8 +76,12 @@ _COMPLETIONS = {
     fi
 }
 complete -o default -F _autodata autodata""",
+    # As a file of fpath, zsh runs it to complete a word; as a sourced script, it only registers the function.
     "zsh": """#compdef autodata
-_arguments '1:command:(%s)' '*:file:_files'""",
+_autodata() {
+    _arguments '1:command:(%s)' '*:file:_files'
+}
+if [ "$funcstack[1]" = "_autodata" ]; then _autodata "$@"; else compdef _autodata autodata; fi""",
 }
 
 
@@ -92,7 +97,7 @@ def find_module(name: str) -> str:
     """Return the module of a command. Raises WrongCall that names the nearest command."""
     if name not in MODULES:
         near = difflib.get_close_matches(name, MODULES, 1)
-        hint = f"did you mean {near[0]}?" if near else "`autodata --help` lists all"
+        hint = f"did you mean {near[0]}?" if near else "`autodata --help` lists all, and says how to train"
         raise WrongCall(f"autodata {name}: no such command; {hint}")
     return MODULES[name]
 
@@ -104,13 +109,25 @@ def write_completion(shell: str) -> str:
     return _COMPLETIONS[shell] % " ".join(MODULES)
 
 
+def read_version() -> str:
+    """Return the version of the installed distribution; of a checkout that is not installed, say so."""
+    try:
+        return importlib.metadata.version(command.DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
 @command.report_errors()
 def main() -> None:
     parser = command.make_parser(__doc__)
     parser.epilog = list_commands()
-    parser.add_argument("command", metavar="COMMAND", help="one of the commands below")
+    parser.add_argument("command", metavar="COMMAND", nargs="?", help="one of the commands below")
+    parser.add_argument("--version", action="version", version=f"autodata {read_version()}")
     # The rest belongs to the command, whose own parser reads it.
     name, rest = parser.parse_args(sys.argv[1:2]).command, sys.argv[2:]
+    if name is None:
+        parser.print_help()
+        return
     if name == "completion":
         print(write_completion(rest[0] if rest else "bash"))
         return

@@ -39,13 +39,9 @@ def load(schema: type[R], arguments: list[str]) -> R:
     """Load a recipe, then the files and `key=value` after it in `arguments`; later ones win. Raises RecipeError."""
     try:
         config = _merge(schema, _layers(schema, arguments))
+        _require_values(config, arguments)
     except RecipeError as error:
-        raise RecipeError(_name_stage(schema, arguments) or str(error)) from error
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        hint = f"add it to the file or append {missing[0]}=… to the command"
-        if missing[0].endswith(".endpoint"):
-            hint = "add a file of recipes/models to the command"
-        raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
+        raise RecipeError(_name_purpose(schema, arguments) or str(error)) from error
     with name_in_errors(arguments[0]):
         recipe = OmegaConf.to_object(config)
     if not is_resolved(Path(arguments[0])):
@@ -54,13 +50,34 @@ def load(schema: type[R], arguments: list[str]) -> R:
     return recipe
 
 
-def _name_stage(schema: type, arguments: list[str]) -> str:
-    """Say which command a recipe is for if its name says that this is another one; else nothing."""
+def _require_values(config: DictConfig, arguments: list[str]) -> None:
+    """Raise RecipeError with the keys that have no value."""
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        hint = f"add it to the file or append {missing[0]}=… to the command"
+        if missing[0].endswith(".endpoint"):
+            hint = "add a file of recipes/models to the command"
+        raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
+
+
+def _name_purpose(schema: type, arguments: list[str]) -> str:
+    """Say what a file is for if it is no recipe, or one for another command by its name; else nothing."""
     with suppress(RecipeError, IndexError):
+        if other := _name_other_file(arguments[0]):
+            return other
         fitting = schema_for(arguments[0])
         is_there = Path(find_shipped(arguments[0])).is_file()
         if is_there and fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
             return f"{arguments[0]} is a recipe for {COMMANDS[fitting]}, not for {COMMANDS[schema]}"
+    return ""
+
+
+def _name_other_file(name: str) -> str:
+    """Say what a file is for that stands beside recipes but is none. Raises RecipeError if it cannot be read."""
+    path = Path(find_shipped(name))
+    if path.name == "domain.yaml":
+        return f"{name} describes a domain; name a recipe whose domain.path is its folder"
+    if {str(key) for layer in read_layers(path) for key in layer.values} == {"models"}:
+        return f"{name} only says which models are asked; name a recipe before it"
     return ""
 
 
@@ -95,11 +112,23 @@ def forget_operational(value: Any) -> Any:
 
 
 def schema_for(path: str) -> type:
-    """Select the schema by the name of a recipe or of its folder: `generate_cot.yaml` → GenerateRecipe."""
-    labels = (Path(path).stem, Path(path).resolve().parent.name)
+    """Select the schema by the name of a recipe or of its folder: `generate_cot.yaml` → GenerateRecipe.
+
+    The recipe in a run folder belongs to the command that made the run, which its manifest names.
+    """
+    labels = [_read_kind(Path(path)), Path(path).stem, Path(path).resolve().parent.name]
     if fitting := [schema for label in labels for name, schema in SCHEMAS.items() if label.startswith(name)]:
         return fitting[0]
-    raise RecipeError(f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}")
+    problem = f"{path}: the name of a recipe must begin with one of {', '.join(SCHEMAS)}"
+    raise RecipeError(_name_other_file(path) or problem)
+
+
+def _read_kind(path: Path) -> str:
+    """Read the kind of the run whose recipe this is, such as `eval`; "" if it is in no run folder."""
+    if is_resolved(path):
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            return str(json.loads((path.parent / "manifest.json").read_text(encoding="utf-8"))["inputs"]["kind"])
+    return ""
 
 
 def _layers(schema: type, arguments: list[str]) -> list[Layer]:

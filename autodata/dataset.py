@@ -12,7 +12,6 @@ from itertools import groupby, islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from autodata import command
 from autodata.config import RecipeError, load, semantic_hash, semantic_values
@@ -28,7 +27,7 @@ from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress, read_earlier
 from autodata.run.records import TRAJECTORIES, RunError, hash_path
 from autodata.serving.costs import tell_usd
-from autodata.stats.writing import write_number
+from autodata.stats.writing import make_table, write_number
 from autodata.types import EXAMPLE, Example, Round, Trajectory
 
 CARD = "huggingface/README.md"
@@ -194,7 +193,7 @@ def _gather_facts(built: Dataset, recipe: DatasetRecipe, benchmarks: Sequence[Pa
 
 def _show(heading: str, columns: Mapping[str, Mapping[str, float | None]]) -> None:
     """Print a table with one column per arm; a row without any number is left out."""
-    table = Table(heading, *columns)
+    table = make_table(heading, *columns)
     for name in dict.fromkeys(name for column in columns.values() for name in column):
         values = [column.get(name) for column in columns.values()]
         if any(v is not None for v in values):

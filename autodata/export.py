@@ -114,7 +114,7 @@ def _read_arguments() -> argparse.Namespace:
         nargs="+",
         choices=(*FORMATS, ENVIRONMENT),
         default=FORMATS,
-        help="the files if not given",
+        help=f"what to write; default: {' '.join(FORMATS)}",
     )
     parser.add_argument("--reasoning", action="store_true", help="add the solvers' reasoning, as reasoning_content")
     parser.add_argument("--margin", type=_read_margin, default=0.0, help="scores of a pair differ by more; default 0")

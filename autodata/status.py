@@ -76,6 +76,8 @@ class Sighting:
 
     def explain(self) -> str:
         """Explain what the numbers do not show: whether the run is alive, and when it last wrote its progress."""
+        if self.snapshot is None and self.manifest == "missing":
+            return "nothing has run in this folder yet" + (", but a process works in it" if self.is_held else "")
         if self.snapshot is None:
             held = {True: "a process works in it", False: "no process works in it", None: "its lock cannot be read"}
             return f"no readable progress.json; manifest {self.manifest}; {held[self.is_held]}"

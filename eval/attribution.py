@@ -24,7 +24,7 @@ from autodata import command
 from autodata.eval.sampled_answers import SampledAnswer, group_by, parse_arguments, read_task
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_ratio
-from autodata.stats.writing import write_estimate, write_points
+from autodata.stats.writing import make_table, write_estimate, write_points
 from autodata.types import Outcome
 
 
@@ -121,7 +121,7 @@ def _add_up(flips: Iterable[_Flip]) -> Flips:
 
 def show(attribution: Attribution, title: str) -> Table:
     """Build the table of counts and shares in both directions."""
-    table = Table("flips", "count", "share, % [95 % interval over documents]", title=title)
+    table = make_table("flips", "count", "share, % [95 % interval over documents]", title=title)
     for name, flips in (("wrong → right", attribution.gained), ("right → wrong", attribution.lost)):
         table.add_row(name, f"{flips.total:g}", "")
         for cause, share in flips.shares.items():

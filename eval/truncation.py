@@ -17,7 +17,7 @@ from autodata.eval.sampled_answers import SampledAnswer, measure_efficiency, par
 from autodata.eval.statistics import mean_of_known
 from autodata.run.records import RunError
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
-from autodata.stats.writing import write_decimal, write_estimate, write_points
+from autodata.stats.writing import make_table, write_decimal, write_estimate, write_points
 
 
 def measure(sampled: Sequence[SampledAnswer], right_from: float = 1.0) -> dict[str, float | None]:
@@ -48,7 +48,7 @@ def show(sampled: Sequence[SampledAnswer], right_from: float, title: str) -> Tab
     rate = measure_rate(sampled)
     if rate is None:
         raise RunError("nothing to measure: no answer to this task was received")
-    table = Table("", "value", title=title)
+    table = make_table("", "value", title=title)
     table.add_row("cut off, % [95 % interval over documents]", escape(write_estimate(rate, write_points)))
     for name, value in measure(sampled, right_from).items():
         table.add_row(name, write_decimal(value))

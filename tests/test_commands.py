@@ -1,17 +1,20 @@
 """Tests every command's help and its exit codes 0 (done), 1 (failed) and 2 (called wrongly)."""
 
 import importlib
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from autodata.__main__ import MODULES
 from autodata.recipes.models import Canary, Endpoint, Server
 from autodata.serving import probes
 from autodata.serving.measured import EndpointError
+from autodata.stats.writing import make_table
 from autodata.types import Role
 from tests.helpers import fake_server as fake_server_module
 from tests.helpers.fake_server import Scripted, completion, fake_server
@@ -102,11 +105,20 @@ def test_one_command_hands_everything_else_on(call, monkeypatch, capsys):
     assert (
         call("autodata.__main__", "generat")[2] == "error: autodata generat: no such command; did you mean generate?\n"
     )
+    assert call("autodata.__main__", "--nonsense")[2].startswith("error: unrecognized arguments: --nonsense")
+    assert re.fullmatch(r"autodata (\d[\w.]*|\(not installed\))\n", call("autodata.__main__", "--version")[1])
     assert call("autodata.__main__", "completion", "fish")[0] == 2
     monkeypatch.setattr(sys, "argv", ["autodata", "completion", "bash"])
     importlib.import_module("autodata.__main__").main()
     completion = capsys.readouterr().out + 'COMP_WORDS=(autodata gen); COMP_CWORD=1; _autodata; echo "$COMPREPLY"'
     assert subprocess.run(["bash", "-c", completion], capture_output=True, text=True).stdout == "generate\n"
+
+
+def test_one_command_without_a_name_lists_all(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["autodata"])
+    importlib.import_module("autodata.__main__").main()
+    out = capsys.readouterr().out
+    assert all(re.search(rf"^  {name} +\w", out, re.MULTILINE) for name in MODULES)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -154,11 +166,37 @@ def test_a_recipe_of_another_stage_is_named_with_its_command(call, name, recipe,
     assert (code, error) == (2, f"error: recipes/{recipe} is a recipe for {message}\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("replay.replay", ["{}/gone.zip", "{}/runs"], "gone.zip: no such file; name a file"),
+        ("merge", [DEMO, "run={}"], "shards: no shards there; make them with documents.shard=1/n"),
+    ],
+)
+def test_a_pack_and_shards_that_are_not_there_are_wrong_calls(call, tmp_path, name, arguments, message):
+    code, _, error = call(f"autodata.{name}", *(word.format(tmp_path) for word in arguments))
+    assert (code, message in error) == (2, True)
+
+
 def test_a_run_of_another_kind_is_named(call, tmp_path):
     (tmp_path / "manifest.json").write_text('{"finished": "now", "inputs": {"kind": "generate"}, "outputs": {}}')
     code, _, error = call("autodata.verify", str(tmp_path))
     wanted = "a run of kind generate; name one of kind dataset, which python -m autodata.dataset makes"
     assert (code, error) == (2, f"error: {tmp_path}: {wanted}\n")
+
+
+@pytest.mark.parametrize("width", [30, 60])
+def test_no_table_of_a_narrow_terminal_cuts_a_name_or_a_number(width):
+    table, out = make_table("role", "prompt tokens", "endpoint", title="plan"), io.StringIO()
+    table.add_row("quality_verifier", "1,266,000", "large_model_of_a_node")
+    Console(file=out, width=width).print(table)
+    assert "…" not in out.getvalue()
+
+
+def test_only_one_function_makes_tables_for_the_terminal():
+    makers = [path.name for path in FILES if re.search(r"[^\w]Table\([\"*]", path.read_text("utf-8"))]
+    # Explained values and the verified checks have a form of their own; a snapshot is a few numbers.
+    assert sorted(makers) == ["config.py", "snapshot.py", "verify.py", "writing.py"]
 
 
 def test_explained_values_are_whole_in_a_pipe(monkeypatch, capsys):

@@ -9,6 +9,7 @@ import yaml
 from autodata import config
 from autodata.config import RecipeError, explain, load, semantic_hash
 from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.evaluation import EvalRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 
 MINIMAL = "run: r\ndocuments: {path: docs}\ndomain: {name: skills}\n"
@@ -250,8 +251,39 @@ def test_the_recipe_of_an_older_run_may_have_keys_that_are_gone(recipe):
 def test_the_file_name_selects_the_schema():
     assert config.schema_for("recipes/demo/generate_cot.yaml") is GenerateRecipe
     assert config.schema_for("dataset.yaml") is DatasetRecipe
-    with pytest.raises(RecipeError, match="must begin with one of download, ingest, generate, dataset"):
+    with pytest.raises(RecipeError, match=r"other\.yaml: no such file"):
         config.schema_for("other.yaml")
+    with pytest.raises(RecipeError, match="must begin with one of download, ingest, generate, dataset"):
+        config.schema_for("recipes/accelerate/cpu.yaml")
+
+
+def test_the_recipe_in_a_run_folder_belongs_to_the_command_that_made_the_run(recipe):
+    kept = recipe(MINIMAL, "recipe.yaml")
+    recipe('{"inputs": {"kind": "generate"}}', "manifest.json")
+    assert config.schema_for(kept) is GenerateRecipe
+    with pytest.raises(
+        RecipeError, match=r"recipe for python -m autodata\.generate, not for python -m autodata\.eval"
+    ):
+        load(EvalRecipe, [kept])
+    for damaged in ("{", "[]", '{"inputs": 1}', "{}"):
+        recipe(damaged, "manifest.json")
+        with pytest.raises(RecipeError, match="must begin with one of"):
+            config.schema_for(kept)
+
+
+@pytest.mark.parametrize("schema", [GenerateRecipe, DatasetRecipe, TableRecipe, EvalRecipe])
+def test_a_file_beside_the_recipes_that_is_none_is_named(schema, recipe):
+    for choose in (config.schema_for, lambda name: load(schema, [name])):
+        with pytest.raises(RecipeError, match=r"only says which models are asked; name a recipe before it"):
+            choose("recipes/models/openai.yaml")
+    with pytest.raises(RecipeError, match=r"describes a domain; name a recipe whose domain\.path is its folder"):
+        load(schema, [recipe("weak_attempts: 3", "domain.yaml")])
+
+
+def test_a_recipe_that_brings_its_models_along_is_one(recipe):
+    recipe("run: somewhere", "base.yaml")
+    with pytest.raises(RecipeError, match=r"mine\.yaml: no value for .*documents\.path"):
+        load(GenerateRecipe, [recipe("include: [base.yaml]\nmodels: {}", "mine.yaml")])
 
 
 @pytest.mark.parametrize("change", ["run=${oc.env:NO_SUCH_VARIABLE}", "domain.name=${nope}"])

@@ -1,15 +1,18 @@
 """Tests how a user begins a domain: the folder is written, runs with made-up replies, and shows its prompts."""
 
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
-from autodata.config import load
+from autodata.config import RecipeError, load
 from autodata.domains import show_prompt
 from autodata.domains.cs.domain import candidate_schema
 from autodata.domains.new import write_domain
 from autodata.generate import generate, open_run
 from autodata.loop.agents import make_object, verdict_schema
+from autodata.plan.workload import from_priors
 from autodata.recipes.domain import RubricBounds, Shape
 from autodata.recipes.generation import GenerateRecipe
 from autodata.run.folder import read_manifest
@@ -88,6 +91,18 @@ def test_show_prompt_needs_no_models_file(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             show_prompt.main()
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("like", ["cs", "legal", "science"])
+def test_a_new_domain_is_planned_as_the_one_that_it_is_like(tmp_path, like):
+    write_domain(tmp_path / "mine", like)
+    recipe = load(GenerateRecipe, [str(tmp_path / "mine/generate.yaml"), "recipes/models/openai.yaml"])
+    theirs = replace(recipe, domain=replace(recipe.domain, name=like))
+    mine, same = from_priors(recipe), from_priors(theirs)
+    assert (mine.origin, mine.acceptance) == (same.origin, same.acceptance)
+    assert mine.draw(random.Random(1)) == same.draw(random.Random(1))
+    with pytest.raises(RecipeError, match=r"domain\.name=mine: there are no priors for it"):
+        from_priors(replace(recipe, domain=replace(recipe.domain, like=None)))
 
 
 @pytest.mark.parametrize("name", ["my-domain", "1st", "a b", ""])

@@ -5,18 +5,25 @@ import gzip
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from autodata.config import load
 from autodata.meta import evaluate
 from autodata.meta.evaluate import Trial
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.training import GrpoRecipe
 from autodata.report import dataset, evaluation, index, meta, training
 from autodata.report.charts import Forest, ForestRow, Frame, Line, Lines, count_bins
 from autodata.report.curves import smooth
-from autodata.report.index import main, report
+from autodata.report.index import describe, main, report
 from autodata.report.meta import compare_texts
-from autodata.run.records import RunError
+from autodata.run.folder import Run, find_problem, read_manifest
+from autodata.run.records import Incomplete, RunError
 from autodata.run.snapshot import SNAPSHOT
 from autodata.stats.intervals import NO_SPREAD, Estimate
 from autodata.stats.writing import write_estimate
@@ -24,6 +31,7 @@ from tests.helpers.report_world import write_dataset, write_evaluation, write_se
 from tests.test_report_generation import HALFWAY
 
 COMMANDS = {"dataset": dataset.COMMAND, "grpo": training.COMMAND, "eval": evaluation.COMMAND, "meta": meta.COMMAND}
+SCHEMAS_OF = {"dataset": DatasetRecipe, "grpo": GrpoRecipe, "eval": EvalRecipe, "meta": MetaRecipe}
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}
 
 
@@ -54,6 +62,37 @@ def test_a_run_that_was_only_begun_has_a_page_with_the_command_that_goes_on(tmp_
     html = page_of(folder)
     assert "This run is not finished" in html
     assert f"To resume it, run {COMMANDS[kind]} {folder}/recipe.yaml" in html
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_failed_run_of_any_kind_says_why_until_it_works_again(tmp_path, kind):
+    folder = WRITERS[kind](tmp_path / "run", inputs={"kind": kind}, finished=None)
+    settings = ["decontaminate=[]"] if kind == "dataset" else []
+    recipe = load(SCHEMAS_OF[kind], [str(folder / "recipe.yaml"), *settings])
+    (folder / "manifest.json").unlink()
+
+    def work(problem: BaseException | None) -> None:
+        with suppress(BaseException), Run(str(folder), kind, recipe, {}) as run:
+            run.start()
+            if problem:
+                raise problem
+
+    work(RunError("the judge <b>died</b>\nand more"))
+    assert "its last session ended with RunError: the judge &lt;b&gt;died&lt;/b&gt; and more ." in page_of(folder)
+    assert describe(folder, tmp_path)["failure"] == "RunError: the judge <b>died</b> and more"
+    work(KeyboardInterrupt())
+    assert "its last session ended with KeyboardInterrupt" in page_of(folder)
+    for quiet in (None, Incomplete(folder)):
+        work(quiet)
+        assert "its last session ended" not in page_of(folder)
+
+
+def test_an_error_after_the_end_of_a_run_is_none_of_it(tmp_path):
+    with suppress(BrokenPipeError), Run(str(tmp_path / "run"), "eval", {}, {}) as run:
+        run.start()
+        run.finish([])
+        raise BrokenPipeError
+    assert describe(tmp_path / "run", tmp_path)["failure"] == "" == find_problem(read_manifest(tmp_path / "run"))
 
 
 def test_a_data_set_shows_its_arms_beside_each_other_and_every_example(tmp_path):
@@ -203,6 +242,11 @@ def test_a_report_is_written_again_when_the_run_went_on(tmp_path):
     assert not index.is_outdated(folder)
     later = (folder / "report.html").stat().st_mtime + 5
     os.utime(folder / "results.json", (later, later))
+    assert index.is_outdated(folder)
+    os.utime(folder / "report.html", (later, later))
+    assert not index.is_outdated(folder)
+    (folder / "report.html").write_text("<!doctype html>\n" + "a page of an earlier version " * 100)
+    os.utime(folder / "report.html", (later, later))
     assert index.is_outdated(folder)
 
 

@@ -107,6 +107,17 @@ def test_the_tables_of_an_evaluation_fit_a_usual_screen(browser: Browser, runs: 
     page.close()
 
 
+@pytest.mark.parametrize("name", [*PAGES, *WIDE, STORY])
+def test_on_a_phone_only_thresholds_and_the_numbers_of_charts_are_scrolled(browser: Browser, runs: Path, name: str):  # noqa: F811
+    page = browser.new_page(viewport={"width": 420, "height": 900})
+    page.goto(f"{runs.as_uri()}/{name}")
+    if "#doc" in name:
+        expect(page.locator("#story-title")).to_be_focused()
+    hidden = "regions => regions.filter((r) => r.scrollWidth > r.clientWidth).map((r) => r.ariaLabel || r.innerText)"
+    assert page.locator(".scroll:not(.data .scroll, :has(.plane))").evaluate_all(hidden) == []
+    page.close()
+
+
 def test_the_story_on_the_index_leads_to_its_storyboard(browser: Browser, runs: Path):  # noqa: F811
     page = browser.new_page()
     page.goto((runs / "index.html").as_uri())

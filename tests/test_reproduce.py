@@ -337,6 +337,8 @@ def test_recipes_that_need_one_another_are_an_error(tmp_path):
     )
     data = "arms: {cot: %s}\ndecontaminate: []\n"
     (tmp_path / "dataset_a.yaml").write_text("run: runs/a\n" + data % "runs/b")
+    (tmp_path / "picture.yaml").write_bytes(bytes(range(256)))  # files beside a table may be anything
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
     assert graph(str(tmp_path / "table.yaml"))[0].after == ()  # nobody makes runs/b, so it must be there already
     (tmp_path / "dataset_b.yaml").write_text("run: runs/b\n" + data % "runs/a")
     with pytest.raises(RecipeError, match="runs/a → runs/b → runs/a need one another"):

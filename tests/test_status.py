@@ -117,6 +117,33 @@ def command(monkeypatch, capsys, *arguments: str) -> str:
     return capsys.readouterr().out + failure
 
 
+@pytest.mark.parametrize(
+    ("kind", "found", "message"),
+    [
+        ("eval", {"kind": "grpo", "seed": 0}, r"has a run of kind grpo; name another folder with run=…$"),
+        (
+            "eval",
+            {"kind": "eval", "seed": 1},
+            r"other inputs; name another folder with run=…\. The inputs that differ:",
+        ),
+        (
+            "generate",
+            {"kind": "generate", "seed": 1},
+            r"name another folder with run=…; the replies are reused with fork=",
+        ),
+    ],
+)
+def test_a_folder_of_another_run_is_refused_with_advice_that_fits_its_kind(tmp_path, kind, found, message):
+    (tmp_path / "manifest.json").write_text(json.dumps({"inputs": found, "outputs": {"a": "b"}}))
+    with pytest.raises(RunError, match=message):
+        Run(str(tmp_path), kind, {"seed": 0}, {})
+
+
+def test_a_folder_that_was_only_locked_says_that_nothing_ran(tmp_path):
+    (tmp_path / ".lock").touch()
+    assert see(tmp_path).explain() == "nothing has run in this folder yet"
+
+
 def test_here_the_lock_tells_whatever_the_clock_says(write):
     run = write(snapshot(age_s=1))
     assert see(run).is_dead

@@ -45,19 +45,23 @@ def run(module: str, *arguments: str) -> None:
 def test_every_command_of_the_page_works(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-real-key")
     assert [module for module, _ in COMMANDS] == [
-        f"autodata.{name}" for name in ("doctor", "plan", "generate", "report", "plan", "generate")
+        f"autodata.{name}"
+        for name in ("doctor", "plan", "generate", "report", "plan", "generate", "dataset", "verify", "export")
     ]
+    monkeypatch.chdir(tmp_path)  # the page's own recipe stands where its commands are called
+    (tmp_path / "dataset_mine.yaml").write_text(re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1])
     with fake_server(play) as server:
         at = [f"models.endpoints.{size}_model" for size in ("small", "large")]
         served = [f"{key}.base_url={server.url}" for key in at] + [f"{key}.lists_models=false" for key in at]
         for module, line in COMMANDS:
-            values = [value.replace("runs/", f"{tmp_path}/") for value in shlex.split(line)]
-            run(module, *values, *(served if module in AT_ENDPOINT else []))
+            run(module, *shlex.split(line), *(served if module in AT_ENDPOINT else []))
         assert {key for key in server.requests[0] if key.startswith("max")} == {"max_completion_tokens"}
-    out = capsys.readouterr().out
+    out, error = capsys.readouterr()
+    assert "Creating parquet" not in error  # the bars of libraries stay away
     assert "follow if all goes well" in out and "fail " not in out
     assert "2 of 2 documents have an accepted candidate" in out
-    assert (tmp_path / "first/report.html").is_file()
+    assert (tmp_path / "runs/first/report.html").is_file()
+    assert (tmp_path / "runs/mine/dataset/export/rows/agentic_train.messages.jsonl").stat().st_size
 
 
 def test_the_table_names_every_recipe_its_models_and_its_key():

@@ -98,7 +98,9 @@ def _join(members: Sequence[Document]) -> Document:
 def _read_all(path: Path) -> Iterator[tuple[Path, str, Document | str]]:
     """Yield each document, or why it cannot be used, with its file and the name of its place."""
     if not path.exists():
-        raise DocumentsError(f"documents.path={path}: no such file or folder")
+        raise DocumentsError(
+            f"documents.path={path}: no such file or folder; name your documents with documents.path=…"
+        )
     if (path / "manifest.json").exists():
         yield from _read_ingested(path)
         return

@@ -45,8 +45,9 @@ def declare() -> "Features":
 
 def write_splits(folder: Path, examples: Sequence[Example]) -> list[str]:
     """Write each split of each arm to <arm>/<split>.parquet; return the names of the splits, as <arm>_<split>."""
-    from datasets import Dataset  # slow to import, needed here only
+    from datasets import Dataset, disable_progress_bars  # slow to import, needed here only
 
+    disable_progress_bars()  # one line tells how far this command is
     splits: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for example in examples:
         splits.setdefault((example.arm, example.split), []).append(to_row(example))

@@ -23,7 +23,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
-from rich.table import Table
 
 from autodata import command
 from autodata.data.examples import EXAMPLES
@@ -35,7 +34,7 @@ from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import output_hash, require_finished
 from autodata.run.records import RunError, iterate_records, read_json, read_records, write_file
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
-from autodata.stats.writing import write_estimate, write_number, write_percent
+from autodata.stats.writing import make_table, write_estimate, write_number, write_percent
 from autodata.types import EXAMPLE, Example, Outcome, WrongCall
 
 REMEASURED = "remeasured.json"
@@ -180,7 +179,7 @@ def main() -> None:
     if len(sets := sorted({model.set for model in models})) > 1:
         raise WrongCall(f"evaluations of {' and of '.join(sets)}: name those of one set of rows at a time")
     write_file(options.dataset / REMEASURED, json.dumps([asdict(model) for model in models], indent=2) + "\n")
-    table = Table(*COLUMNS)
+    table = make_table(*COLUMNS)
     for model in models:
         table.add_row(*write_cells(model))
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from autodata import command
@@ -41,6 +40,7 @@ from autodata.serving.llm import Client, Draining, role_config
 from autodata.serving.measured import EndpointError
 from autodata.serving.request import Request, request_key, resolve_sampling
 from autodata.serving.vllm import RunningServer, running
+from autodata.stats.writing import make_table
 from autodata.types import TRAJECTORY, Judgement, Reply, Role, Trajectory
 
 RESULTS, AUDIT = "results.json", "audit.md"
@@ -198,7 +198,7 @@ def show(results: dict[str, Any]) -> None:
     """Print the tables of the page."""
     for list_rows in (findings.list_losses, findings.list_agreement, findings.list_differences):
         head, *rows = list_rows(results)
-        table = Table(*head)
+        table = make_table(*head)
         for row in rows:
             table.add_row(*map(Text, row))  # Text, because names are not markup
         Console().print(table)

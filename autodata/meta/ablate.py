@@ -34,6 +34,7 @@ from autodata.run.shutdown import finish
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.vllm import running
+from autodata.stats.writing import make_table
 from autodata.types import Role
 
 ABLATION = "ablation.json"
@@ -71,7 +72,7 @@ async def _weigh(search: Search, chain: Sequence[Member], member: Member, whole:
 
 
 def show(worths: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("edit", "hypothesis", "passed only with it", "passed only without it", "pairs")
+    table = make_table("edit", "hypothesis", "passed only with it", "passed only without it", "pairs")
     for worth in worths:
         reason = "cannot be left out alone" if worth["lost"] is None else "no pair was measured"
         cells = [str(worth["lost"]), str(worth["gained"])] if worth["pairs"] else [reason, ""]

@@ -11,7 +11,7 @@ from autodata.eval.sampled_answers import ANSWERS, SAMPLED_ANSWER, group_by
 from autodata.plan import lengths
 from autodata.plan.problems import Problems, count_arm, list_problems
 from autodata.plan.queues import IN_FLIGHT, SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
-from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, ask
+from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, ask, name_prior
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.models import Endpoint
@@ -110,9 +110,9 @@ def _draw_from_priors(recipe: EvalRecipe, sets: Mapping[str, Problems]) -> Draw:
     """Draw answers with the lengths of priors.yaml, and the calls that judge them."""
     endpoint = recipe.models.endpoints[recipe.models.weak_solver.endpoint]
     budget = resolve_sampling(recipe.models.weak_solver.sampling, endpoint.sampling, Role.WEAK_SOLVER).max_tokens or 0
-    drawn = lengths.assume(recipe.domain.name, budget)
+    drawn = lengths.assume(name_prior(recipe.domain), budget)
     solve = ask(recipe, Role.WEAK_SOLVER)
-    judges = PRIORS["domains"][recipe.domain.name]["judge"]
+    judges = PRIORS["domains"].get(name_prior(recipe.domain), {}).get("judge", 1)
 
     def draw(name: str, rng: random.Random) -> Story:
         answer = replace(solve, completion=drawn.draw(rng))

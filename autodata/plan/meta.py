@@ -9,7 +9,7 @@ from statistics import fmean
 from autodata.config import RecipeError
 from autodata.meta.gate import Decision, Pair, decide, plan_looks
 from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_stations, read_paid
-from autodata.plan.workload import PRIORS, CallStage, Story, Workload, ask, from_priors, from_run
+from autodata.plan.workload import PRIORS, CallStage, Story, Workload, ask, from_priors, from_run, name_prior
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.serving.llm import role_config
@@ -106,7 +106,7 @@ def _make_workload(recipe: MetaRecipe, options: argparse.Namespace) -> Workload:
 
 
 def _find_prior(recipe: MetaRecipe) -> Mapping[str, float]:
-    return PRIORS["domains"].get(recipe.domain.name, {})
+    return PRIORS["domains"].get(name_prior(recipe.domain), {})
 
 
 class _Draw:

@@ -28,7 +28,7 @@ from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
-from autodata.stats.writing import DASH
+from autodata.stats.writing import DASH, make_table
 
 _WIDTH = 120
 
@@ -65,7 +65,7 @@ def make_plan(recipe: object, options: argparse.Namespace) -> Plan:
 def show(plans: Mapping[str, Plan], accepted: int | None) -> None:
     """Print the tables; in the first, each plan has a column."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    summary = Table("", *plans, title="plan")
+    summary = make_table("", *plans, title="plan")
     rows = [plan.summarize(accepted) for plan in plans.values()]
     for key in rows[0]:
         summary.add_row(key, *(row.get(key, DASH) for row in rows))

@@ -22,7 +22,7 @@ from autodata.recipes.models import Endpoint, Models
 from autodata.run.folder import read_manifest
 from autodata.serving.costs import LEDGER, Cost, Ledger, count_gpus, find_place
 from autodata.serving.usage import charge
-from autodata.stats.writing import DASH, write_duration, write_percent, write_usd
+from autodata.stats.writing import DASH, make_table, write_duration, write_percent, write_usd
 from autodata.types import Role
 
 IN_FLIGHT = 64  # default for max_in_flight, as in the client
@@ -163,7 +163,7 @@ class QueuePlan:
 
     def _show_roles(self, name: str) -> Table:
         head = ("role", "endpoint", "calls", "prompt tokens", "completion tokens", "cost", "GPU-hours")
-        table = Table(*head, title=f"{name}: roles")
+        table = make_table(*head, title=f"{name}: roles")
         extended = [replace(o, seconds=self.extend(o)) for o in self.outcomes] if self.is_timed else []
         shares = [share_gpu_seconds(o, self.served, self.stations) for o in extended]
         for role, endpoint in self.served.items():
@@ -183,7 +183,7 @@ def list_open(stations: Mapping[str, Station]) -> list[str]:
 def show_endpoints(name: str, stations: Mapping[str, Station], utilisation: Callable[[str], float] | None) -> Table:
     """Build the table of the endpoints with their speeds. `utilisation` is None if the time is left open."""
     head = ("endpoint", "replicas", "GPUs each", "used", "tokens/s: 1 request, maximum", "source of the speed")
-    table = Table(*head, title=f"{name}: endpoints")
+    table = make_table(*head, title=f"{name}: endpoints")
     for endpoint, station in stations.items():
         counts, used = (str(station.replicas), str(station.gpus)), utilisation(endpoint) if utilisation else None
         table.add_row(endpoint, *counts, write_percent(used), *_tell_speed(station))

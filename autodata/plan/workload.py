@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import yaml
 
 from autodata.config import RecipeError, load
+from autodata.recipes.domain import DomainConfig
 from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.recipes.models import Models
 from autodata.recipes.reading.kinds import COMMANDS
@@ -67,9 +68,14 @@ class Workload:
     stories: Sequence[Story] = ()  # measured ones
 
 
+def name_prior(domain: DomainConfig) -> str:
+    """Name the domain whose assumptions a plan takes: of a user's own, the one of the package that it is like."""
+    return domain.name if domain.name in PRIORS["domains"] else domain.like or domain.name
+
+
 def from_priors(recipe: GenerateRecipe, **changes: float) -> Workload:
     """Make a workload from what the paper or we assume about this domain, with these changes. Raises RecipeError."""
-    prior = PRIORS["domains"].get(recipe.domain.name)
+    prior = PRIORS["domains"].get(name_prior(recipe.domain))
     if prior is None:
         unknown = f"domain.name={recipe.domain.name}: there are no priors for it"
         raise RecipeError(f"{unknown}; name a finished run with --like RUN")
@@ -112,7 +118,7 @@ def _prolong(trajectory: Trajectory, allowed: int, at_most: int) -> Trajectory:
 def replay(trajectory: Trajectory, recipe: GenerateRecipe, prompt_shares: Mapping[Role, float]) -> Story:
     """Replay a recorded document under `recipe`. If the recipe is the same, its tokens are the recorded ones."""
     rounds = _choose_rounds(trajectory, recipe)
-    calls = _Calls(recipe, PRIORS["domains"].get(recipe.domain.name, {}))
+    calls = _Calls(recipe, PRIORS["domains"].get(name_prior(recipe.domain), {}))
     stages = [s for number, r in enumerate(rounds) for s in calls.retrace(r, number)]
     stages = [*calls.once(Role.CHALLENGER, "prepare"), *stages]
     accepted = any(r.verdict.accepted for r in rounds)
@@ -163,7 +169,7 @@ def ask(recipe: Asking, role: Role) -> Call:
         advice = f"set models.{role}.endpoint, or append a file of recipes/models"
         raise RecipeError(f"the recipe names no model for {role}: {advice}")
     preset = models.endpoints[config.endpoint].sampling
-    prompt, completion = expect_tokens(recipe.domain.name, role)
+    prompt, completion = expect_tokens(name_prior(recipe.domain), role)
     return Call(role, prompt, min(completion, resolve_sampling(config.sampling, preset, role).max_tokens or 0))
 
 

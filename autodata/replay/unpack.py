@@ -19,6 +19,7 @@ import yaml
 from autodata.replay.pack import DESCRIPTION, DOCUMENTS, PROMPTS, Pack, PackError, is_inside, read_pack
 from autodata.run.folder import MANIFEST
 from autodata.run.records import RunError, digest
+from autodata.types import WrongCall
 
 COSTS = {"ledger", "elapsed_s"}  # all that the manifest of a run that is made again may say
 MOST_BYTES = 4 << 30
@@ -29,7 +30,7 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, V
 
 
 def unpack(file: Path, folder: Path) -> Pack:
-    """Unpack a pack into a folder, which is new or holds this very pack. Raises PackError, RunError."""
+    """Unpack a pack into a folder, which is new or holds this very pack. Raises PackError, RunError, WrongCall."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = _list_members(archive, file)
@@ -41,7 +42,7 @@ def unpack(file: Path, folder: Path) -> Pack:
                 _extract(archive, members, folder, content)
             return pack
     except FileNotFoundError as error:
-        raise PackError(f"{file}: no such file; name a file that `autodata.publish` made") from error
+        raise WrongCall(f"{file}: no such file; name a file that `autodata.publish` made") from error
     except _BROKEN as error:
         raise PackError(f"{file}: not a pack ({error}); name a file that `autodata.publish` made") from error
     except OSError as error:

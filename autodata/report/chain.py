@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from autodata.report.charts import Forest, ForestRow, Lines, series_style
@@ -179,6 +180,25 @@ def list_tables(folder: Path) -> list[Path]:
 
 def read_table(path: Path) -> str:
     """Return a table as HTML. Markup in its text stays text."""
-    html = MarkdownIt("commonmark", {"html": False}).enable("table").render(path.read_text(encoding="utf-8"))
-    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{path.stem}"><table class="text">'
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(path.read_text(encoding="utf-8"))
+    _name_cells(tokens)
+    html = str(markdown.renderer.render(tokens, markdown.options, {}))
+    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{path.stem}"><table class="text stack">'
     return html.replace("<table>", frame).replace("</table>", "</table></div>")
+
+
+def _name_cells(tokens: Sequence[Token]) -> None:
+    """Give each cell the name of its column, which stands beside it on a narrow screen."""
+    heads: list[str] = []
+    names: Iterator[str] = iter(())
+    for token, content in pairwise(tokens):
+        match token.type:
+            case "thead_open":
+                heads = []
+            case "th_open":
+                heads.append("".join(part.content for part in content.children or ()))
+            case "tr_open":
+                names = iter(heads)
+            case "td_open":
+                token.attrSet("data-name", next(names))

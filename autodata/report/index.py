@@ -27,6 +27,7 @@ from autodata.stats.writing import write_count, write_decimal, write_duration
 from autodata.types import TRAJECTORY, UserError, WrongCall
 
 REPORT, INDEX, CARD = "report.html", "index.html", "card.html"
+_HEAD = 2_000  # characters of a page, in which its maker is named
 _RESULTS = {".json", ".jsonl", ".yaml"}  # suffixes of the files that a report is made from
 
 
@@ -91,10 +92,13 @@ def refresh(run: Path) -> str:
 
 
 def is_outdated(run: Path) -> bool:
-    """True if the run has no report, or has written results since its report."""
+    """True if the run has no report, has written results since its report, or has one that other code made."""
     page_path = run / REPORT
     newest = max(path.stat().st_mtime for path in run.iterdir() if path.suffix in _RESULTS)
-    return not page_path.exists() or page_path.stat().st_mtime < newest
+    if not page_path.exists() or page_path.stat().st_mtime < newest:
+        return True
+    with page_path.open(encoding="utf-8", errors="replace") as file:
+        return page.identify_maker() not in file.read(_HEAD)
 
 
 def describe(run: Path, folder: Path, problem: str = "") -> dict[str, Any]:

@@ -39,11 +39,21 @@ def render(template: str, title: str, scripts: Sequence[str] = (), **facts: obje
         **facts,
         title=title,
         policy=policy,
+        maker=identify_maker(),
         style=Markup(style),
         scripts=[Markup(source) for source in sources],
         role_costs=list_costs(facts.get("manifest")),
         outcome_lines=ended,
     )
+
+
+@cache
+def identify_maker() -> str:
+    """Identify the code that makes pages. Every page names it, so that a page of other code is seen to be outdated."""
+    made = hashlib.sha256()
+    for path in sorted(path for path in _FOLDER.rglob("*") if path.suffix in (".css", ".j2", ".js", ".py")):
+        made.update(path.read_bytes())
+    return f"Autodata {made.hexdigest()[:16]}"
 
 
 def list_costs(manifest: object) -> list[list[object]]:
@@ -76,6 +86,7 @@ def _environment() -> Environment:
         "difference": writing.write_difference,
         "fraction": writing.write_decimal,
         "percent": writing.write_percent,
+        "moment": lambda time: str(time)[:16].replace("T", " "),  # of a manifest, to the minute
         "sum_known": lambda values: f"{sum(value or 0 for value in values):g}",
     }
     environment.globals |= {"widths": widths, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}

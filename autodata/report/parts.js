@@ -47,6 +47,7 @@ const parts = (() => {
   function matrix(label, rubric, sides) {
     const names = Object.keys(sides).filter((side) => sides[side].length);
     const columns = names.flatMap((side) => sides[side].map((attempt, at) => ({ ...attempt, edge: at === 0 ? "first" : "" })));
+    const isTight = columns.length > 10 && columns.some(({ score }) => !Number.isInteger(score ?? 0)); // decimals on a phone
     const cell = (met, edge) => {
       const [look, sign, text] = met === undefined ? ["none", "–", "not judged"] : met ? ["met", "●", "met"] : ["unmet", "○", "not met"];
       return make("td", { class: `${look} ${edge}` }, make("span", { "aria-hidden": "true" }, sign), make("span", { class: "hidden" }, text));
@@ -57,11 +58,11 @@ const parts = (() => {
         make("td", {}, criterion.weight > 0 ? `+${criterion.weight}` : `−${-criterion.weight}`),
         ...columns.map(({ met, edge }) => cell(met ? met[index] : undefined, edge))));
     return make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": label },
-      make("table", { class: "matrix" },
+      make("table", { class: isTight ? "matrix is-tight" : "matrix" },
         make("caption", {}, "Rubric: the criteria that each attempt meets (● met, ○ not met, – not judged)"),
         make("thead", {},
           make("tr", {}, make("th", { scope: "col", rowSpan: 2 }, "criterion"), make("th", { scope: "col", rowSpan: 2 }, "points"),
-            ...names.map((side) => make("th", { scope: "colgroup", colSpan: sides[side].length, class: "first" }, side))),
+            ...names.map((side) => make("th", { scope: "colgroup", colSpan: sides[side].length, class: "first", style: `--span: ${sides[side].length}` }, side))),
           make("tr", {}, ...columns.map(({ name, edge }) => make("th", { scope: "col", class: edge }, String(name))))),
         make("tbody", {}, ...lines),
         make("tfoot", {}, make("tr", {}, make("th", { scope: "row" }, "score"), make("td"),

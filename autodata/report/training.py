@@ -6,6 +6,7 @@ from typing import Any
 
 from autodata import config
 from autodata.recipes.domain import expects_cut_off
+from autodata.recipes.evaluated import name_model
 from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.report import curves, page
@@ -35,6 +36,7 @@ def render(folder: Path, manifest: Mapping[str, Any]) -> str:
         "training.j2",
         f"{folder.resolve().name}: GRPO on {recipe.domain.name}, {' and '.join(recipe.arms)} data",
         recipe=recipe,
+        model=name_model(recipe.model),
         manifest=manifest,
         command=f"{COMMAND} {folder}/recipe.yaml",
         steps=log.train[-1]["step"] if log.train else None,

@@ -8,6 +8,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -243,11 +244,15 @@ def _list_neighbours(tables: Sequence[Path]) -> list[Path]:
 
 
 def find_makers(recipes: Sequence[Path]) -> dict[str, list[Path]]:
-    """Find the recipes that have a `run` of their own, by its value. Whatever they include does not count."""
+    """Find the recipes that have a `run` of their own, by its value. Whatever they include does not count.
+
+    Files beside a table may be anything: what is no text, or cannot be read, makes no run.
+    """
     makers: dict[str, list[Path]] = defaultdict(list)
     for path in sorted({path.resolve() for path in recipes}):
-        if found := _RUN.search(path.read_text(encoding="utf-8")):
-            makers[found[1]].append(path)
+        with suppress(OSError):
+            if found := _RUN.search(path.read_text(encoding="utf-8", errors="replace")):
+                makers[found[1]].append(path)
     return makers
 
 

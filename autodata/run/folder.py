@@ -16,7 +16,16 @@ from autodata.config import RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
 from autodata.recipes.reading.kinds import COMMANDS, SCHEMAS
 from autodata.run.locks import hold
-from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
+from autodata.run.records import (
+    Incomplete,
+    NoSuchRun,
+    RunError,
+    digest,
+    hash_path,
+    name_file_in_errors,
+    read_json,
+    write_file,
+)
 from autodata.run.software import find_git_commit, list_versions
 from autodata.serving.journal import is_empty
 from autodata.serving.wire.batch_files import BATCHES, has_open_calls
@@ -46,6 +55,7 @@ class Run(AbstractContextManager):
         self.inputs = {"kind": kind, **semantic_values(recipe), **artefacts}
         self._recipe = recipe
         self._repairs = repairs
+        self._has_started = False
         self.measure_costs: Callable[[], Mapping[str, object]] = dict  # Progress sets it
         self._lock = hold(self.folder)
         try:
@@ -63,6 +73,8 @@ class Run(AbstractContextManager):
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
         self._manifest = {"started": tell_time()} | self._manifest
+        self._manifest.pop("problem", None)
+        self._has_started = True
         self.note(inputs=self.inputs, git_commit=find_git_commit(), packages=list_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
@@ -82,8 +94,7 @@ class Run(AbstractContextManager):
         try:
             yield
         except BaseException as problem:
-            said = summarize_problem(str(problem))
-            session["problem"] = f"{type(problem).__name__}: {said}" if said else type(problem).__name__
+            session["problem"] = describe_problem(problem)
             raise
         finally:
             session |= {"ended": tell_time(), "counts": dict(count())}
@@ -113,8 +124,15 @@ class Run(AbstractContextManager):
             file.flush()
             os.fsync(file.fileno())
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
+        """Record the error that ends a started run, whatever its kind, and unlock the folder."""
+        is_error = problem is not None and not isinstance(problem, Incomplete)
+        try:
+            if is_error and self._has_started and not self.is_finished:
+                with suppress(RunError):  # an earlier error has reported the full disk
+                    self.note(problem=describe_problem(problem))
+        finally:
+            self.close()
 
     def close(self) -> None:
         self._lock.close()
@@ -129,10 +147,22 @@ class Run(AbstractContextManager):
         if raised and repaired == json.loads(json.dumps(self.inputs)):
             self._manifest |= {"repairs": [*self._manifest.get("repairs", []), raised], "finished": None}
         else:
+            self._require_kind(before.get("kind"))
             fix = "name another folder with run=…"
             if self.inputs["kind"] == "generate":
-                fix += f"; fork={self.folder} reuses its stored replies"
+                fix += f"; the replies are reused with fork={self.folder}"
             require_equal(self.folder, before, self.inputs, fix)
+
+    def _require_kind(self, kind: object) -> None:
+        """Raise RunError if the folder has a run of another kind: all inputs differ then."""
+        if kind and kind != self.inputs["kind"]:
+            raise RunError(f"{self.folder} has a run of kind {kind}; name another folder with run=…")
+
+
+def describe_problem(problem: BaseException) -> str:
+    """Write the error that ended a run, or one of its sessions, as one line for its manifest."""
+    said = summarize_problem(str(problem))
+    return f"{type(problem).__name__}: {said}" if said else type(problem).__name__
 
 
 def summarize_problem(text: str) -> str:
@@ -146,7 +176,9 @@ def summarize_problem(text: str) -> str:
 
 
 def find_problem(manifest: Mapping[str, Any]) -> str:
-    """Return the error that ended the last session of a run; empty if it ended well or was killed."""
+    """Return the error that ended a run when it last worked; empty if it ended well or was killed."""
+    if problem := manifest.get("problem"):
+        return str(problem)
     sessions = manifest.get("sessions") or [{}]
     return str(sessions[-1].get("problem") or "") if isinstance(sessions[-1], Mapping) else ""
 

@@ -7,7 +7,7 @@ from typing import Any
 from autodata.recipes.generation import SHARDS, GenerateRecipe
 from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, require_equal, require_finished
-from autodata.run.records import ERRORS, TRAJECTORIES, RunError, hash_path, write_lines
+from autodata.run.records import ERRORS, TRAJECTORIES, NoSuchRun, RunError, hash_path, write_lines
 from autodata.serving import journal
 from autodata.serving.costs import LEDGER, add
 
@@ -33,7 +33,7 @@ def find_shards(folder: Path) -> list[Path]:
     """Find all n folders named i_of_n, in order. Raises RunError that names the missing ones."""
     counts = count_parts(folder)
     if not counts:
-        raise RunError(f"{folder}: no shards there; make them with documents.shard=1/n to n/n")
+        raise NoSuchRun(f"{folder}: no shards there; make them with documents.shard=1/n to n/n")
     if len(counts) > 1:
         parts = f"shards of {sorted(counts)} parts"
         raise RunError(f"{folder}: {parts} are in one folder; move the folders of the wrong shards away")

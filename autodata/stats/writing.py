@@ -1,10 +1,13 @@
-"""Writes numbers, estimates, durations and Markdown tables, in one way for pages, cards and the terminal."""
+"""Writes numbers, estimates, durations and tables, in one way for pages, cards and the terminal."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autodata.stats.intervals import Estimate
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DASH = "–"  # shown if there is no number
 Writer = Callable[[float], str]
@@ -103,3 +106,10 @@ def write_table(
     header, *others = (write_row(row, escape) for row in rows)
     rule = "|---" + ("|---:" if numbers else "|---") * (len(rows[0]) - 1) + "|"
     return "\n".join([header, rule, *others])
+
+
+def make_table(*heads: str, title: str | None = None) -> "Table":
+    """Make a table for the terminal. On a narrow one its cells fold; rich would cut names and numbers off."""
+    from rich.table import Column, Table  # slow to import, needed here only
+
+    return Table(*(Column(head, overflow="fold") for head in heads), title=title)

@@ -39,7 +39,9 @@ def keep_files(read: Callable[[Path], DictConfig]) -> Callable[[Path], DictConfi
         text = path.read_bytes()
         if text not in kept:
             kept[text] = read(path)
-        return deepcopy(kept[text]) if "include" in kept[text] else kept[text]  # the reader removes `include` from it
+        # What is read of a recipe loses its `include`, and a domain gets the name of its folder.
+        is_changed = "include" in kept[text] or path.name == "domain.yaml"
+        return deepcopy(kept[text]) if is_changed else kept[text]
 
     return read_or_recall
 

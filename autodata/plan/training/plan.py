@@ -21,7 +21,7 @@ from autodata.plan.training.memory import Memory, estimate_memory, read_size
 from autodata.plan.training.shape import ModelShape, read_shape
 from autodata.plan.training.steps import STUDENT, Setting, choose_device, count_parallel, is_apart
 from autodata.plan.training.tables import TrainingPlan
-from autodata.plan.workload import PRIORS, expect_tokens
+from autodata.plan.workload import PRIORS, expect_tokens, name_prior
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import divide_batch
 from autodata.types import Role
@@ -62,7 +62,7 @@ def _check(recipe: GrpoRecipe, measured: MeasuredTraining | None) -> None:
 def _choose_lengths(recipe: GrpoRecipe, measured: MeasuredTraining | None) -> Lengths:
     most = int(recipe.trainer.get("max_completion_length") or 512)
     if measured is None:
-        return lengths.assume(recipe.domain.name, most)
+        return lengths.assume(name_prior(recipe.domain), most)
     return Lengths(measured.lengths.median, measured.lengths.spread, most)
 
 
@@ -75,7 +75,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     speed.require_used(stated, [STUDENT, judge.endpoint] if judge else [STUDENT])
     student = stated.pop(STUDENT, None) or _assume_speed(recipe, shape)
     engines = 1 if is_apart(recipe) else max(1, processes // count_parallel(recipe.trainer))
-    prompt, _ = expect_tokens(recipe.domain.name, Role.WEAK_SOLVER)
+    prompt, _ = expect_tokens(name_prior(recipe.domain), Role.WEAK_SOLVER)
     room = _count_room(estimate_memory(recipe, shape, processes), drawn, prompt) * engines
     gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
     station = Station(replace(student, caches=True), engines, room, gpus)

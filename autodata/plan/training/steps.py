@@ -10,7 +10,7 @@ from typing import Any
 from autodata.plan.lengths import Lengths
 from autodata.plan.simulation import SimulatedOutcome, Station, simulate
 from autodata.plan.training.shape import ModelShape
-from autodata.plan.workload import PRIORS, Call, Story, ask, expect_tokens
+from autodata.plan.workload import PRIORS, Call, Story, ask, expect_tokens, name_prior
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import read_sizes
 from autodata.types import Role
@@ -57,7 +57,7 @@ class Setting:
 
     def play(self, prompts: int, group: int, rng: random.Random) -> Round:
         """Simulate one round: `group` completions of each prompt, sampled all at once."""
-        prompt, _ = expect_tokens(self.recipe.domain.name, Role.WEAK_SOLVER)
+        prompt, _ = expect_tokens(name_prior(self.recipe.domain), Role.WEAK_SOLVER)
         shared = [number > 0 for _ in range(prompts) for number in range(group)]
         solving = [Call(Role.WEAK_SOLVER, prompt, self.lengths.draw(rng), is_shared) for is_shared in shared]
         sampled = self._simulate(Story((tuple((call,) for call in solving),), 0, False))

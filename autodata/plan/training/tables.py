@@ -9,7 +9,7 @@ from autodata.plan.training.course import EVALUATION, Course
 from autodata.plan.training.memory import Memory, estimate_memory, read_size
 from autodata.plan.training.steps import STUDENT, Setting, count_parallel, is_apart
 from autodata.plan.workload import PRIORS
-from autodata.stats.writing import DASH, write_count, write_duration, write_percent
+from autodata.stats.writing import DASH, make_table, write_count, write_duration, write_percent
 
 _GB = 1e9
 
@@ -102,7 +102,7 @@ class TrainingPlan:
         return [self._show_hours(name), *memory, show_endpoints(name, stations, used.__getitem__)]
 
     def _show_hours(self, name: str) -> Table:
-        table = Table("part", "seconds each", "times", "hours", "share", title=f"{name}: hours")
+        table = make_table("part", "seconds each", "times", "hours", "share", title=f"{name}: hours")
         for part in self.course.parts:
             share = write_percent(part.total / self.course.seconds, 1)
             table.add_row(part.name, f"{part.seconds:,.1f}", f"{part.count:,}", f"{part.total / 3600:,.2f}", share)
@@ -112,7 +112,7 @@ class TrainingPlan:
         """Build the table of a GPU's memory, with two columns for each size of GPU."""
         sizes, memory = list(PRIORS["gpu"]["memory_gb"].values()), self.memory
         columns = [f"{phase}, {gb} GB" for gb in sizes for phase in ("sampling", "updating")]
-        table = Table("GB on one GPU", *columns, title=f"{name}: memory")
+        table = make_table("GB on one GPU", *columns, title=f"{name}: memory")
         for part, size in {**memory.held, **memory.passing}.items():
             cells = [f"{size / _GB:,.2f}" if part in memory.held else DASH, f"{size / _GB:,.2f}"]
             table.add_row(part, *cells * len(sizes))
