@@ -12,9 +12,9 @@ from autodata.cluster.resources import Site
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.reproduce import follow, show
-from autodata.reproduce.costs import count_step_gpus
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
+from autodata.reproduce.nodes import count_step_gpus
 from autodata.reproduce.record import Cost, Record, find_ends, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all

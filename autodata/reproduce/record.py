@@ -58,6 +58,7 @@ class Cost:
     disk_gb: float = 0.0
     assumed: bool = False  # a number rests on priors.yaml
     busy: tuple[tuple[str, float], ...] = ()  # for how many seconds each server works, by its endpoint
+    servers: tuple[tuple[str, int, int], ...] = ()  # endpoint, GPUs of a replica, replicas; those of `gpus`
 
     @property
     def gpu_hours(self) -> float | None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from autodata.cluster.resources import Site
 from autodata.reproduce import needs
-from autodata.reproduce.costs import count_most_nodes, count_nodes
 from autodata.reproduce.graph import Step
 from autodata.reproduce.local import run
 from autodata.reproduce.local.logs import find_failed
+from autodata.reproduce.nodes import count_most_nodes, count_nodes
 from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
 from autodata.reproduce.request import Request
 from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command

@@ -13,8 +13,8 @@ from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.resources import Site
 from autodata.cluster.submit import Call, write_job
-from autodata.reproduce.costs import count_nodes
 from autodata.reproduce.graph import Step
+from autodata.reproduce.nodes import count_nodes
 from autodata.reproduce.record import Cost, StepRecord, read_others
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, CAMPAIGNS, Job, choose_script, list_jobs, write_call
 from autodata.types import UserError
