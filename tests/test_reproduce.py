@@ -591,7 +591,7 @@ def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
     for is_assumed in (True, False):
         costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, assumed=is_assumed) for step in steps}
         record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
-        text = show.describe(request, steps, record, {}, Room().describe())
+        text = show.describe(request, steps, record, Room())
         count = len(steps)
         assert f"To do in all: {8 * count}.0{mark} GPU-hours, {5 * count}{mark} tokens, 5 h 00 min{mark} on" in text
         assert f"on at most 2{mark} nodes at a time" in text

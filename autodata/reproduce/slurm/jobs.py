@@ -31,7 +31,8 @@ _SCRIPTS = {
     "autodata.training.grpo": "train.sh",
     "autodata.eval.run": EVAL,
 }
-CAMPAIGN_MODULES = tuple(module for module, script in _SCRIPTS.items() if script in CAMPAIGNS)
+CAMPAIGN_SCRIPTS = {script: module for module, script in _SCRIPTS.items() if script in CAMPAIGNS}
+CAMPAIGN_MODULES = tuple(CAMPAIGN_SCRIPTS.values())
 _RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"
 

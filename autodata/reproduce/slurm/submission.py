@@ -20,9 +20,7 @@ def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], c
     room = Room.read(read_site(), request.folder)
     steps, record, problems = _arrange(request, steps, finished, costs, room)
     problems += [problem] if (problem := find_changes(steps, record)) else []
-    head = ["What is missing, so that nothing would be submitted:"] if problems else []
-    refused = "\n".join([*head, *(f"- {problem}" for problem in problems)])
-    return show.describe(request, steps, record, read_site(), f"{room.describe()}\n\n{refused}".strip())
+    return show.describe(request, steps, record, room, problems)
 
 
 def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> None:
@@ -42,4 +40,4 @@ def _arrange(
     arranged = keep_apart(joined, finished, costs, room)
     record = make_record(request.folder, arranged, costs, finished)
     too_large = find_too_large(arranged, finished, costs, room)
-    return arranged, record, [*([too_large] if too_large else []), *find_unplaced(arranged, finished, room.site)]
+    return arranged, record, [*too_large, *find_unplaced(arranged, finished, room.site)]
