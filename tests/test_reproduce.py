@@ -25,8 +25,8 @@ from autodata.reproduce import follow, needs, show
 from autodata.reproduce.costs import Evidence, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.nodes import count_most_nodes, count_step_gpus
-from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, find_ends, make_record, read_record
+from autodata.reproduce.nodes import count_most_nodes, count_step_gpus, schedule
+from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
 from autodata.reproduce.slurm.room import Room
@@ -645,9 +645,15 @@ def test_the_longest_chain_and_the_most_nodes():
 
     steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "b", "c")]
     costs = {"m a": Cost("x", 8, 10.0), "m b": Cost("x", 8, 5.0), "m c": Cost("x", 9, 20.0), "m d": Cost("x")}
-    assert find_ends(steps, costs) == {"m a": 10.0, "m b": 15.0, "m c": 30.0, "m d": 30.0}
-    assert find_ends(steps[1:], costs)["m c"] == 20.0  # a finished step takes no time any more
-    assert count_most_nodes(steps, costs, Site(gpus_per_node=8)) == 3
+    times = {"m a": (0.0, 10.0), "m b": (10.0, 15.0), "m c": (10.0, 30.0), "m d": (30.0, 30.0)}
+    assert schedule(steps, costs, Site()) == schedule(steps, costs, Site(), 3) == times
+    assert schedule(steps[1:], costs, Site())["m c"] == (0.0, 20.0)  # a finished step takes no time any more
+    assert (count_most_nodes(times, costs, Site()), count_most_nodes({}, {}, Site())) == (3, 0)
+    times |= {"m c": (15.0, 35.0), "m d": (35.0, 35.0)}
+    assert schedule(steps, costs, Site(), 2) == schedule(steps, costs, Site(), 1) == times  # too large, it runs alone
+    costs["m d"] = Cost("x", 8, 5.0)
+    free = [*steps[1:3], replace(steps[3], after=())]
+    assert schedule(free, costs, Site(), 2)["m d"] == (0.0, 5.0)  # beside `b`, before `c`
 
 
 def test_what_must_be_there_beforehand(tmp_path, monkeypatch):

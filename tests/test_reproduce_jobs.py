@@ -16,8 +16,8 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.reproduce import follow, show
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
-from autodata.reproduce.nodes import count_step_gpus
-from autodata.reproduce.record import Cost, Record, find_ends, make_record, read_record
+from autodata.reproduce.nodes import count_step_gpus, schedule
+from autodata.reproduce.record import Cost, Record, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
 from autodata.reproduce.slurm.joint import join, share_costs
@@ -340,8 +340,24 @@ def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
     assert "| 3 | generate runs/cs/cot | 1, 2 | to do | 6 |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("$3: ")]
     assert "--dependency=afterok:$1,afterany:$2 " in line
-    ends = find_ends(steps, forecast(steps))
-    assert ends[ARMS[1]] - ends[ARMS[0]] == 3600.0
+    times = schedule(steps, forecast(steps), Site())
+    assert times[ARMS[1]][1] - times[ARMS[0]][1] == 3600.0
+
+
+def test_forecasts_of_time_have_no_more_nodes_than_there_are(tmp_path, monkeypatch):
+    """Three trainings of two nodes and an evaluation of four become ready together."""
+    table = "recipes/tables/table5.yaml"
+    steps = arrange(graph(table, PAPER), 6)
+    record = make_record(tmp_path, steps, forecast(steps), set())
+    record.write()
+    request = read_request([table, PAPER], "paper")
+    texts = [show.describe(request, steps, record, Room(Site(), nodes)) for nodes in (6, 30)]
+    assert "on at most 6 nodes at a time" in texts[0]
+    hours = [int(re.search(r"tokens, (\d+) h 00 min", text)[1]) for text in texts]
+    assert hours[0] > hours[1]
+    for nodes, count in zip((6, 30), hours, strict=True):
+        monkeypatch.setenv("AUTODATA_NODES", str(nodes))
+        assert f"running steps counted whole: {count} h 00 min," in follow.write_standing(*follow.look(tmp_path))
 
 
 @pytest.mark.parametrize(

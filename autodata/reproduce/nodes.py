@@ -1,7 +1,7 @@
 """Counts which servers a step really starts, their GPUs, and the nodes that all of them need."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, zip_longest
@@ -15,7 +15,7 @@ from autodata.eval.campaign import count_answers, fit_replicas
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import Cost, find_ends
+from autodata.reproduce.record import Cost, Node
 from autodata.reproduce.slurm.jobs import CAMPAIGNS, choose_accelerate, choose_script
 from autodata.serving.costs import count_gpus
 from autodata.types import UserError
@@ -94,9 +94,36 @@ def _list_server_jobs(servers: Iterable[tuple[str, int, int]], per_node: int) ->
     return list(filter(None, chain.from_iterable(zip_longest(*jobs))))
 
 
-def count_most_nodes(steps: Sequence[Step], costs: Mapping[str, Cost], site: Site) -> int:
-    """Count the nodes that are in use at once, at most, if every step begins as soon as it can."""
-    ends = find_ends(steps, costs)
-    starts = {name: end - (costs[name].seconds or 0.0) for name, end in ends.items()}
-    at_once = ([n for n in starts if starts[n] <= moment < ends[n]] for moment in starts.values())
-    return max((sum(count_nodes(costs[name], site) for name in names) for names in at_once), default=0)
+def schedule(
+    steps: Iterable[Node], costs: Mapping[str, Cost], site: Site, nodes: int | None = None
+) -> dict[str, tuple[float, float]]:
+    """Find when each step begins and ends, in seconds, if it begins as soon as it can.
+
+    It comes after the steps before it and, where the number of `nodes` is known, when as many are free as it needs. A
+    step without a forecast takes no time here, and so does a finished one, which is not among `steps`.
+    """
+    times: dict[str, tuple[float, float]] = {}
+    for step in steps:
+        ready = max((times[n][1] for n in (*step.after, *step.behind) if n in times), default=0.0)
+        length = costs[step.name].seconds or 0.0
+        starts = [ready, *sorted(end for _, end in times.values() if end > ready)]
+        if nodes is not None:
+            left = nodes - min(nodes, count_nodes(costs[step.name], site))
+            starts = [s for s in starts if _count_held(times, costs, site, (s, s + length)) <= left]
+        times[step.name] = (starts[0], starts[0] + length)
+    return times
+
+
+def _count_held(
+    times: Mapping[str, tuple[float, float]], costs: Mapping[str, Cost], site: Site, span: tuple[float, float]
+) -> int:
+    """Count the nodes that the steps hold at once, at most, from the first moment of a span until its last."""
+    first, last = span
+    moments = [first, *(start for start, _ in times.values() if first < start < last)]
+    held = {name: count_nodes(costs[name], site) for name in times}
+    return max(sum(held[name] for name, (start, end) in times.items() if start <= m < end) for m in moments)
+
+
+def count_most_nodes(times: Mapping[str, tuple[float, float]], costs: Mapping[str, Cost], site: Site) -> int:
+    """Count the nodes that are in use at once, at most."""
+    return _count_held(times, costs, site, (0.0, math.inf)) if times else 0

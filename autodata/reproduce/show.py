@@ -9,8 +9,8 @@ from autodata.reproduce import needs
 from autodata.reproduce.graph import Step
 from autodata.reproduce.local import run
 from autodata.reproduce.local.logs import find_failed
-from autodata.reproduce.nodes import count_most_nodes, count_nodes
-from autodata.reproduce.record import LEGEND, Cost, Record, find_ends, mark
+from autodata.reproduce.nodes import count_most_nodes, count_nodes, schedule
+from autodata.reproduce.record import LEGEND, Cost, Record, mark
 from autodata.reproduce.request import Request
 from autodata.reproduce.slurm.jobs import find_awaited, list_jobs, make_command, write_call
 from autodata.reproduce.slurm.room import Room
@@ -24,10 +24,11 @@ def describe(request: Request, steps: Sequence[Step], record: Record, room: Room
     site = room.site
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
-    nodes = count_most_nodes(waiting, costs, site)
+    times = schedule(waiting, costs, site, room.nodes)
+    nodes = count_most_nodes(times, costs, site)
     most = mark(str(nodes), any(cost.assumed for cost in costs.values()))  # what runs at once follows from the times
     place = f"on at most {most} {'node' if nodes == 1 else 'nodes'} at a time" if nodes else "on parts of nodes"
-    seconds = max(find_ends(waiting, costs).values(), default=0.0)
+    seconds = max((end for _, end in times.values()), default=0.0)
     problems = needs.find_site_problems(room.environment)
     return "\n\n".join(
         [

@@ -35,19 +35,27 @@ class Room:
     )  # the content of the site file, with what goes over it
 
     @classmethod
+    def count(cls, environment: Mapping[str, str]) -> "Room":
+        """Count the nodes that the site file, or else Slurm, says there are."""
+        site = Site.read(environment)
+        nodes = site.nodes or jobs.count_nodes(site.gpus_per_node, find_partition(site, environment))
+        return cls(site, nodes, environment=environment)
+
+    @classmethod
     def read(cls, environment: Mapping[str, str], folder: Path) -> "Room":
         """Read the site file and ask Slurm, if it can be asked; `folder` has the record of the request."""
-        site, records = Site.read(environment), read_others(folder)
+        counted, records = cls.count(environment), read_others(folder)
         own = [read_record(folder)] if (folder / STEPS).exists() else []
-        by_hand = ByHand.find({entry.job for record in (*records, *own) for entry in record.steps.values()}, site)
-        nodes = site.nodes or jobs.count_nodes(site.gpus_per_node, find_partition(site, environment))
+        by_hand = ByHand.find(
+            {entry.job for record in (*records, *own) for entry in record.steps.values()}, counted.site
+        )
         try:
             queued = jobs.list_reasons()
         except SlurmError:
-            return cls(site, nodes, environment=environment)
+            return counted
         entries = (entry for record in records for entry in record.steps.values())
         others = [e for e in entries if e.module in CAMPAIGN_MODULES and e.job in queued]
-        return cls(site, nodes, [*others, *by_hand.counted], by_hand.unread, environment)
+        return replace(counted, others=[*others, *by_hand.counted], unread=by_hand.unread)
 
     def list_jobs(self) -> dict[str, str]:
         """Return the numbers of others' jobs by the names of their steps, joined by colons as sbatch takes them."""
