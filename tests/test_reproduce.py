@@ -320,6 +320,7 @@ def test_all_runs_move_together():
         (["recipes/tables/table2.yaml", "run=x"], "runs=FOLDER moves all runs"),
         (["recipes/tables/table2.yaml", "runs="], "name a folder"),
         (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
+        (["recipes/tables/table3.yaml", PAPER, "recipes/training/one_gpu.yaml"], "keys of this file; leave it out"),
         (["recipes/demo/table2.yaml", "proposals=4"], "only arm=cot has this key"),
         (["recipes/demo/table2.yaml", "corpus=recipes"], "no step of this table reads a corpus"),
         (["recipes/tables/table2.yaml", PAPER, "corpus=/nowhere"], "corpus=/nowhere: no such folder"),

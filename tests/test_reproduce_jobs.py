@@ -280,7 +280,7 @@ def test_a_campaign_that_does_not_fit_alone_is_named():
     assert find_too_large(steps, set(), costs, Room(Site(), 6)) == find_too_large(steps, set(), costs, Room()) == []
     (problem,) = find_too_large(steps, set(), costs, Room(Site(), 5))  # once for both arms
     assert problem == (
-        "generate runs/cs/agentic: its servers need 6 nodes of 8 GPUs, and there are 5; lower "
+        "generate runs/cs/agentic: its servers need 6 nodes of 8 GPUs and have 5; lower "
         "models.endpoints.weak.server.replicas, which is 32, or correct AUTODATA_NODES in slurm/site.env"
     )
     assert find_too_large(steps, {*ARMS}, costs, Room(Site(), 5)) == []
@@ -291,10 +291,10 @@ def test_every_campaign_that_does_not_fit_is_named():
     costs = {step.name: Cost("x", 16, servers=(("kimi", 8, 1), ("weak", 8, 1))) for step in steps}
     costs["eval runs/cs/eval_base"] = Cost("x", 24, servers=(("kimi", 8, 1), ("weak", 8, 2)))
     first, second = find_too_large(steps, set(), costs, Room(Site(), 1))
-    assert first.startswith("generate runs/cs/agentic: its servers need 2 nodes of 8 GPUs, and there are 1; choose a")
+    assert first.startswith("generate runs/cs/agentic: its servers need 2 nodes of 8 GPUs and have 1; one replica of")
     assert second.startswith("eval runs/cs/eval_base: ")
     nowhere = find_too_large(steps, set(), costs, Room(Site(), 0))[0]
-    assert nowhere.endswith("and there are 0; sinfo lists none: correct AUTODATA_GPUS_PER_NODE or SBATCH_PARTITION in "
+    assert nowhere.endswith("and have 0; sinfo lists none: correct AUTODATA_GPUS_PER_NODE or SBATCH_PARTITION in "
                             "slurm/site.env")  # fmt: skip
 
 

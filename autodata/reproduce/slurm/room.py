@@ -130,7 +130,7 @@ def find_too_large(steps: Sequence[Step], finished: set[str], costs: Mapping[str
         nodes = count_job_nodes(job, costs, room.site)
         if room.nodes is not None and nodes > room.nodes:
             size = f"{write_count(nodes, 'node')} of {room.site.gpus_per_node} GPUs"
-            problem = f"its servers need {size}, and there are {room.nodes}; {_advise(job, costs, room)}"
+            problem = f"its servers need {size} and have {room.nodes}; {_advise(job, costs, room)}"
             problems.setdefault(problem, job[0].name)  # arms that share their models have the same problem
     return [f"{name}: {problem}" for problem, name in problems.items()]
 
@@ -140,9 +140,12 @@ def _advise(job: Job, costs: Mapping[str, Cost], room: Room) -> str:
     if not room.nodes:
         return "sinfo lists none: correct AUTODATA_GPUS_PER_NODE or SBATCH_PARTITION in slurm/site.env"
     servers = [server for step in job for server in costs[step.name].servers]
-    name, _, replicas = max(servers, key=lambda server: server[2], default=("", 0, 1))
-    lower = f"lower models.endpoints.{name}.server.replicas, which is {replicas}," if replicas > 1 else ""
-    return f"{lower or 'choose a smaller file of models,'} or correct AUTODATA_NODES in slurm/site.env"
+    name, _, replicas = max(servers, key=lambda server: server[1] * (server[2] - 1), default=("", 0, 1))
+    least = tuple((endpoint, gpus, 1) for endpoint, gpus, _ in servers)
+    fits = replicas > 1 and count_nodes(Cost("", 1, servers=least), room.site) <= room.nodes
+    lower = f"lower models.endpoints.{name}.server.replicas, which is {replicas}," if fits else ""
+    smaller = "one replica of each is too much already: choose a smaller file of models,"
+    return f"{lower or smaller} or correct AUTODATA_NODES in slurm/site.env"
 
 
 def find_unplaced(steps: Sequence[Step], finished: set[str], site: Site) -> list[str]:
