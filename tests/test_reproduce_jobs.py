@@ -479,6 +479,17 @@ def test_jobs_of_tables_are_not_by_hand(monkeypatch, tmp_path):
         assert not [entry for entry in room.others if "by hand" in entry.name] and not room.unread
 
 
+def test_a_job_that_two_tables_need_is_counted_once(monkeypatch, tmp_path):
+    queue = Queue(monkeypatch)
+    record = submit(queue, tmp_path, graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}"))
+    replace(record, folder=tmp_path / "reproduce/again").write()
+    monkeypatch.setattr(jobs, "list_reasons", lambda: dict.fromkeys(queue.jobs, ("PENDING", "Dependency")))
+    assert [entry.job for entry in Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/third").others] == [
+        "2",
+        "3",
+    ]
+
+
 def test_how_jobs_were_submitted_is_read(slurm):
     slurm("squeue", "printf '7|RUNNING|/x|/x/slurm/a.sh b c=1|2\\n8|PENDING|/x|(null)\\n9|COMPLETING|/x|z'")
     first, second = jobs.list_submissions()

@@ -29,6 +29,7 @@ from autodata.reproduce.local.published import compare_published
 from autodata.reproduce.local.run import StepFailed, run_all
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.reproduce.slurm.jobs import note_kept
 from autodata.reproduce.slurm.submission import describe_jobs, submit
 from autodata.stats.writing import write_count, write_duration
 from autodata.types import UserError
@@ -77,7 +78,8 @@ def look_at(
 
 
 def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> str:
-    return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
+    record = note_kept(make_record(request.folder, steps, costs, finished), {})
+    return show.describe_here(request, steps, record, read_site())
 
 
 def run_here(steps: Sequence[Step], record: Record) -> int:

@@ -20,7 +20,10 @@ _HEAD = ("step", "after", "state", "nodes", "GPUs", "GPU-hours", "tokens", "wall
 
 
 def describe(request: Request, steps: Sequence[Step], record: Record, room: Room, refused: Sequence[str] = ()) -> str:
-    """Describe the jobs of a cluster before the first is submitted; `refused` says why none would be."""
+    """Describe the jobs of a cluster before the first is submitted; `refused` says why none would be.
+
+    A step whose job would be kept has its number in the record.
+    """
     site = room.site
     waiting = _list_waiting(steps, record)
     costs = {step.name: record.steps[step.name].cost for step in waiting}
@@ -82,7 +85,8 @@ def write_costs(record: Record, site: Site) -> str:
     for entry in record.steps.values():
         waits = {name for name in (*entry.after, *entry.behind) if name in numbers}
         after = ", ".join(number for name, number in numbers.items() if name in waits) or DASH
-        state = "finished" if entry.finished else "failed" if entry.name in failed else "to do"
+        waiting = f"job {entry.job}" if entry.job else "failed" if entry.name in failed else "to do"
+        state = "finished" if entry.finished else waiting
         rows.append((numbers[entry.name], entry.name, after, state, *_write_cost(entry.cost, site)))
     return "\n\n".join([write_table(rows), *(f"Failed: {name}; read {log}" for name, log in failed.items())])
 
@@ -169,14 +173,21 @@ def _list(head: str, needed: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def _list_jobs(steps: Sequence[Step], record: Record, others: Mapping[str, str]) -> Iterator[str]:
-    """List the commands that submit the unfinished steps; `$3` stands for the number of the third step's job."""
+    """List the commands that submit the unfinished steps; `$3` stands for the number of the third step's job.
+
+    A job in the queue that is kept is listed by its number.
+    """
+    kept = {name: entry.job for name, entry in record.steps.items() if entry.job}
     order = {name: number for number, name in enumerate(record.steps, 1)}
     for step in steps:
         first = order[step.beside[0] if step.beside else step.name]
-        record = record.change(replace(record.steps[step.name], job=f"${first}"))
+        record = record.change(replace(record.steps[step.name], job=kept.get(step.name, f"${first}")))
     for job in list_jobs(step for step in steps if not record.steps[step.name].finished):
-        after, ended = find_awaited(job, steps, record, others=others)
+        after, ended = find_awaited(job, steps, record, kept, others)
         numbers = ", ".join(f"${order[step.name]}" for step in job)
+        if job[0].name in kept:
+            yield f"{numbers}: job {kept[job[0].name]} is kept"
+            continue
         yield f"{numbers}: " + _quote(make_command(job, after, record.folder, ended))
 
 

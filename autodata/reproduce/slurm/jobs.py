@@ -117,14 +117,18 @@ def submit_all(steps: Sequence[Step], record: Record, others: Mapping[str, str] 
     return record
 
 
-def find_changes(steps: Sequence[Step], record: Record) -> str:
-    """Say which jobs in the queue have other settings than these steps; nothing if Slurm cannot be asked from here."""
+def find_kept(steps: Sequence[Step], record: Record) -> dict[str, str]:
+    """Find the jobs in the queue that would be kept; none if Slurm cannot be asked from here."""
     todo = [step for step in steps if not record.steps[step.name].finished]
     try:
-        kept = _keep(todo, _find_by_step(todo, jobs.find_all()))
+        return _keep(todo, _find_by_step(todo, jobs.find_all()))
     except SlurmError:
-        return ""
-    return describe_changes(todo, kept, find_arguments(record))
+        return {}
+
+
+def note_kept(record: Record, kept: Mapping[str, str]) -> Record:
+    """Leave a record only the numbers of the jobs that are kept."""
+    return replace(record, steps={n: replace(entry, job=kept.get(n, "")) for n, entry in record.steps.items()})
 
 
 def _note(record: Record, job: Mapping[str, tuple[str, ...]], id: str, verb: str) -> Record:

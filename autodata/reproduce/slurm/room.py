@@ -54,8 +54,8 @@ class Room:
         except SlurmError:
             return counted
         entries = (entry for record in records for entry in record.steps.values())
-        others = [e for e in entries if e.module in CAMPAIGN_MODULES and e.job in queued]
-        return replace(counted, others=[*others, *by_hand.counted], unread=by_hand.unread)
+        others = {(e.name, e.job): e for e in entries if e.module in CAMPAIGN_MODULES and e.job in queued}
+        return replace(counted, others=[*others.values(), *by_hand.counted], unread=by_hand.unread)
 
     def list_jobs(self) -> dict[str, str]:
         """Return the numbers of others' jobs by the names of their steps, joined by colons as sbatch takes them."""
