@@ -461,6 +461,27 @@ def test_each_part_of_an_array_and_each_evaluation_of_a_job_is_counted(monkeypat
     assert room.list_jobs()["generate runs/cs/agentic/shards/1_of_2 (by hand)"] == "7:9"
 
 
+def test_whatever_makes_a_run_by_hand_is_awaited(monkeypatch, tmp_path):
+    """An ingest that runs holds its folder: a second one would fail, and Slurm would cancel all after it."""
+    queue_up(
+        monkeypatch,
+        ("5", "slurm/ingest.sh recipes/ingest/ingest_s2orc.yaml"),
+        ("6", f"slurm/train.sh recipes/cs/grpo.yaml {PAPER}"),
+        ("7", f"slurm/run.sh autodata.generate recipes/cs/generate.yaml {ONE_GPU}"),
+        ("8", "slurm/run.sh autodata.verify runs/cs/dataset"),
+        ("9", "slurm/run.sh autodata.eval.tables recipes/tables/table2.yaml"),
+        ("10", "slurm/serve.sh runs/x weak 8"),
+        ("11", "slurm/run.sh"),
+    )
+    room = Room.read({"AUTODATA_NODES": "6"}, tmp_path / "reproduce/table2")
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    arranged = keep_apart(steps, set(), forecast(steps), room)
+    behind = {step.name: step.behind for step in arranged if any("by hand" in name for name in step.behind)}
+    names = ["ingest runs/ingest/s2orc", "generate runs/cs/agentic", "grpo runs/cs/grpo"]
+    assert behind == {name: (f"{name} (by hand)",) for name in names}
+    assert {entry.job for entry in room.others} == {"5", "6", "7"} and not room.unread
+
+
 def test_a_campaign_that_cannot_be_read_from_here_is_named(monkeypatch, tmp_path):
     queue_up(monkeypatch, ("7", "slurm/generate.sh recipes/cs/generate.yaml"), ("8", "slurm/meta.sh a=[1, 2]"))
     room = Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/table2")

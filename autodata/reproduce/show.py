@@ -38,7 +38,7 @@ def describe(request: Request, steps: Sequence[Step], record: Record, room: Room
             *_begin(request, f"jobs in {record.folder}"),
             write_costs(record, site),
             *_sum_up(costs, seconds, f"{place}. The wait in the queue comes on top"),
-            *_tell_how_to_count(waiting, _call_script),
+            *_tell_how_to_count([s for s in waiting if not record.steps[s.name].job], _call_script),
             room.describe(),
             *_name("What is missing, so that nothing would be submitted:", refused),
             *_list_needs(waiting, costs, room.environment),

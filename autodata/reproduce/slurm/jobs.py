@@ -31,9 +31,9 @@ _SCRIPTS = {
     "autodata.training.grpo": "train.sh",
     "autodata.eval.run": EVAL,
 }
-CAMPAIGN_SCRIPTS = {script: module for module, script in _SCRIPTS.items() if script in CAMPAIGNS}
-CAMPAIGN_MODULES = tuple(CAMPAIGN_SCRIPTS.values())
-_RUN = "run.sh"
+CAMPAIGN_MODULES = tuple(module for module, script in _SCRIPTS.items() if script in CAMPAIGNS)
+MODULES = {script: module for module, script in _SCRIPTS.items()}
+RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"
 
 Job = tuple[Step, ...]  # a step, or several evaluations that share servers
@@ -75,7 +75,7 @@ def write_call(job: Job) -> list[str]:
     first, *others = job
     script = choose_script(first)
     joined = [*first.arguments, *(word for step in others for word in (AND, *step.arguments))]
-    return [script, *([first.module] if script == _RUN else []), *joined]
+    return [script, *([first.module] if script == RUN else []), *joined]
 
 
 def choose_script(step: Step) -> str:
@@ -84,7 +84,7 @@ def choose_script(step: Step) -> str:
     served = find_served(models, find_graders(step.recipe)).values() if models else ()
     has_shared = any(endpoint.server and endpoint.server.shares_gpus for endpoint in served)
     is_training = isinstance(step.recipe, GrpoRecipe)  # its job serves the judge
-    return _RUN if has_shared and not is_training else _SCRIPTS.get(step.module, _RUN)
+    return RUN if has_shared and not is_training else _SCRIPTS.get(step.module, RUN)
 
 
 def choose_accelerate(recipe: object) -> str | None:

@@ -68,11 +68,14 @@ class Room:
         if self.nodes is None:
             return "How many nodes there are is not known here; AUTODATA_NODES=8 shows the jobs for eight nodes."
         head = f"GPUs of a node: {self.site.gpus_per_node}; nodes for servers: {self.nodes}."
-        wait = f"{head} A job whose servers have no room beside those of earlier jobs waits for their end."
-        counted = [f"- job {e.job} ({e.name}): {count_nodes(e.cost, self.site)}" for e in self.others]
-        lines = ["Jobs outside this table that count as earlier ones, with their nodes:", *counted] if counted else []
-        left = ["Not counted, because their recipes cannot be read from here:", *(f"- {job}" for job in self.unread)]
-        return "\n".join([wait, *lines, *(left if self.unread else [])])
+        lines = [f"{head} A job whose servers have no room beside those of earlier jobs waits for their end."]
+        if self.others:
+            lines.append("Jobs outside this table that count as earlier ones, with the nodes of their servers:")
+            lines += [f"- job {e.job} ({e.name}): {count_nodes(e.cost, self.site)}" for e in self.others]
+        if self.unread:
+            lines.append("Not counted, because their recipes cannot be read from here:")
+            lines += [f"- {job}" for job in self.unread]
+        return "\n".join(lines)
 
 
 def find_partition(site: Site, environment: Mapping[str, str]) -> str:
