@@ -6,75 +6,32 @@ python -m autodata.config recipes/demo/generate.yaml [more.yaml …] [key=value 
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from autodata import command
 from autodata.recipes import budgets
-from autodata.recipes.corpora import DownloadRecipe, HubRecipe, IngestRecipe
-from autodata.recipes.data import DatasetRecipe, JudgeAuditRecipe
-from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, StudyRecipe, TableRecipe
-from autodata.recipes.generation import GenerateRecipe
-from autodata.recipes.meta import MetaRecipe
-from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped
-from autodata.recipes.training import GrpoRecipe
-from autodata.types import WrongCall
+from autodata.recipes.reading.domain_folder import add_domain
+from autodata.recipes.reading.kinds import COMMANDS, SCHEMAS
+from autodata.recipes.reading.layers import (
+    Layer,
+    RecipeError,
+    find_files,
+    is_resolved,
+    name_in_errors,
+    read_layers,
+    require_here,
+)
+from autodata.recipes.shipped import find_shipped
 
 REPO = Path(__file__).resolve().parent.parent
 R = TypeVar("R")
-# The schema of a recipe, by how the name of its file begins, or else the name of its folder.
-SCHEMAS = {
-    "download": DownloadRecipe,
-    "ingest": IngestRecipe,
-    "generate": GenerateRecipe,
-    "dataset": DatasetRecipe,
-    "grpo": GrpoRecipe,
-    "eval": EvalRecipe,
-    "prbench": EvalRecipe,
-    "judge_audit": JudgeAuditRecipe,
-    "question": QuestionTypesRecipe,
-    "table": TableRecipe,
-    "analysis": StudyRecipe,
-    "meta": MetaRecipe,
-    "hub": HubRecipe,
-}
-COMMANDS = {
-    DownloadRecipe: "python -m autodata.corpora.download",
-    HubRecipe: "python -m autodata.corpora.hub",
-    IngestRecipe: "python -m autodata.corpora.ingest",
-    GenerateRecipe: "python -m autodata.generate",
-    DatasetRecipe: "python -m autodata.dataset",
-    GrpoRecipe: "training/grpo.py",
-    EvalRecipe: "python -m autodata.eval.run",
-    JudgeAuditRecipe: "python -m autodata.judge_audit",
-    QuestionTypesRecipe: "python -m autodata.eval.question_types",
-    TableRecipe: "python -m autodata.eval.tables",
-    StudyRecipe: "python -m autodata.eval.study",
-    MetaRecipe: "python -m autodata.meta.optimize",
-}
 _ROOM = 80  # the least width of a table beside its places (chosen)
-_READ = ("domain.path", "domain.prompts", "documents.path")  # keys of what a recipe reads and may bring along
-_ABOVE = 3  # folders above a recipe that may be those in which it is used: recipes/demo/generate.yaml (chosen)
-RETIRED = ("guidance", "metrics_port")  # keys of earlier versions, which stand in the recipes of their run folders
-
-
-class RecipeError(WrongCall):
-    """A recipe cannot be used; the message names the file, the key and what to write."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One source of values: a YAML file or the command line. Lists of layers begin with the lowest priority."""
-
-    name: str
-    values: DictConfig
 
 
 def load(schema: type[R], arguments: list[str]) -> R:
@@ -88,7 +45,7 @@ def load(schema: type[R], arguments: list[str]) -> R:
         if missing[0].endswith(".endpoint"):
             hint = "add a file of recipes/models to the command"
         raise RecipeError(f"{arguments[0]}: no value for {', '.join(missing)}; {hint}")
-    with _name_in_errors(arguments[0]):
+    with name_in_errors(arguments[0]):
         recipe = OmegaConf.to_object(config)
     if not is_resolved(Path(arguments[0])):
         for problem in budgets.find_problems(recipe):
@@ -104,11 +61,6 @@ def _name_stage(schema: type, arguments: list[str]) -> str:
         if is_there and fitting is not schema and fitting in COMMANDS and schema in COMMANDS:
             return f"{arguments[0]} is a recipe for {COMMANDS[fitting]}, not for {COMMANDS[schema]}"
     return ""
-
-
-def is_resolved(path: Path) -> bool:
-    """Return True for the recipe in a run folder, which records how a run was made, by the rules of its time."""
-    return path.name == "recipe.yaml" and (path.parent / "manifest.json").exists()
 
 
 def to_yaml(recipe: object) -> str:
@@ -156,32 +108,16 @@ def _layers(schema: type, arguments: list[str]) -> list[Layer]:
     if wrong := [name for name in files if not name.endswith(".yaml")]:
         advice = "; options stand before the recipe" if wrong[0].startswith("--") else ""
         raise RecipeError(f"{wrong[0]!r} is neither a .yaml file nor of the form key=value{advice}")
-    layers = _read_with_includes(Path(find_shipped(arguments[0])), ())
+    layers = read_layers(Path(find_shipped(arguments[0])))
     for name in files:
-        appended = _read_with_includes(Path(find_shipped(name)), ())
+        appended = read_layers(Path(find_shipped(name)))
         _require_foreign(schema, appended, arguments[0])
         layers += appended
-    with _name_in_errors("command line"):
+    with name_in_errors("command line"):
         layers.append(Layer("command line", OmegaConf.from_dotlist([a for a in arguments[1:] if "=" in a])))
-    found = [_find_files(layer) for layer in layers]
-    _require_here(found)
-    return _with_domain(found)
-
-
-def _find_files(layer: Layer) -> Layer:
-    """Point values such as recipes/demo/documents to the package where the current folder has no such file."""
-    return Layer(layer.name, OmegaConf.create(find_all_shipped(OmegaConf.to_container(layer.values))))
-
-
-def _require_here(layers: list[Layer]) -> None:
-    """Name the folder to stand in if a recipe means another one: its relative paths begin where the user stands."""
-    for key in _READ:
-        layer, value = _find_last(layers, key) or (None, "")
-        if layer is None or is_resolved(Path(layer.name)) or Path(value).exists():
-            continue
-        if place := next((p for p in [*Path(layer.name).parents][:_ABOVE] if (p / value).exists()), None):
-            advice = f"change to the folder {place}, or append {key}={place / value}"
-            raise RecipeError(f"{layer.name}: {key}={value} is not in the current folder; {advice}")
+    found = [find_files(layer) for layer in layers]
+    require_here(found)
+    return add_domain(found)
 
 
 def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
@@ -193,112 +129,11 @@ def _require_foreign(schema: type, appended: list[Layer], recipe: str) -> None:
             raise RecipeError(f"{layer.name}: {problem}; remove it there, or append {key}=… to the command")
 
 
-def _with_domain(layers: list[Layer]) -> list[Layer]:
-    """Put the domain's own domain.yaml beneath everything that the recipe says about the domain."""
-    if folder := _find_last(layers, "domain.path"):
-        beneath = _read_own(Path(folder[1]), layers)
-    elif name := _find_last(layers, "domain.name"):
-        beneath = [_read_domain("name", name[1])]
-    else:
-        return layers
-    if folder and is_resolved(Path(folder[0].name)):
-        OmegaConf.update(layers[-1].values, "domain.run_code", False)
-    return [*beneath, *_with_prompt_set(layers), *layers]
-
-
-def _find_last(layers: list[Layer], key: str) -> tuple[Layer, str] | None:
-    """Return the last of the layers that sets a key, and the value, unless that is null."""
-    unset = object()
-    with _name_in_errors(key):
-        found = [
-            (layer, v) for layer in layers if (v := OmegaConf.select(layer.values, key, default=unset)) is not unset
-        ]
-    return (found[-1][0], str(found[-1][1])) if found and found[-1][1] else None
-
-
-def _read_domain(key: str, name: str) -> Layer:
-    """Read the domain.yaml of a domain of the package. Raises RecipeError."""
-    path = REPO / "autodata" / "domains" / name / "domain.yaml"
-    if not name.isidentifier() or not path.is_file():
-        domains = sorted(p.parent.name for p in path.parent.parent.glob("*/domain.yaml"))
-        raise RecipeError(f"domain.{key}={name}: no such domain; there are {', '.join(domains)}")
-    return Layer(str(path), OmegaConf.create({"domain": _read(path)}))
-
-
-def _read_own(folder: Path, layers: list[Layer]) -> list[Layer]:
-    """Read the domain.yaml of a user's folder and, beneath it, that of the domain which it is like."""
-    if any(is_resolved(Path(layer.name)) for layer in layers):
-        return []  # the recipe in a run folder has every value, wherever the domain's folder is now
-    if not (folder / "domain.yaml").is_file():
-        advice = "name a folder that has one; `autodata new-domain NAME` writes one"
-        raise RecipeError(f"domain.path={folder}: no domain.yaml in it; {advice}")
-    own = _read(folder / "domain.yaml")
-    own.setdefault("name", folder.resolve().name)
-    layer = Layer(str(folder / "domain.yaml"), OmegaConf.create({"domain": own}))
-    if not (like := _find_last([layer, *layers], "domain.like")):
-        if (folder / "domain.py").is_file():
-            return [layer]
-        problem = "the folder has no domain.py, so it must say whose rules hold"
-        raise RecipeError(f"{folder}/domain.yaml: {problem}; write like: cs, or the name of another domain")
-    return [_read_domain("like", like[1]), layer]
-
-
-def _with_prompt_set(layers: list[Layer]) -> list[Layer]:
-    """Read the domain.yaml of a folder of prompts, which may set the shape of the rubrics and nothing else."""
-    folder = next((f for layer in reversed(layers) if (f := OmegaConf.select(layer.values, "domain.prompts"))), None)
-    path = Path(str(folder)) / "domain.yaml"
-    if not folder or not path.is_file():
-        return []
-    values = _read(path)
-    if more := set(values) - {"rubric_shape", "rubric_shapes"}:
-        raise RecipeError(f"{path}: a prompt set cannot set {min(map(str, more))}")
-    return [Layer(str(path), OmegaConf.create({"domain": values}))]
-
-
-def _read_with_includes(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
-    path = path.resolve()
-    if path in chain:
-        raise RecipeError(f"{path}: includes itself through {' → '.join(map(str, chain))}")
-    values = _read(path)
-    for key in RETIRED if is_resolved(path) else ():
-        values.pop(key, None)
-    if is_resolved(path):
-        _restore_sampling(values)
-    included = values.pop("include", None) or []
-    if isinstance(included, str):
-        raise RecipeError(f"{path}: include must be a list; write include: [{included}]")
-    layers = [
-        layer for name in included for layer in _read_with_includes(find_included(name, path.parent), (*chain, path))
-    ]
-    return [*layers, Layer(str(path), values)]
-
-
-def _restore_sampling(values: DictConfig) -> None:
-    """Write out what null meant in the sampling of endpoints before it came to mean "not sent"."""
-    for endpoint in (OmegaConf.select(values, "models.endpoints") or {}).values():
-        if "max_tokens_key" not in endpoint and "sampling" in endpoint:
-            for key in ("temperature", "top_p"):
-                endpoint.sampling[key] = 1.0 if endpoint.sampling.get(key) is None else endpoint.sampling[key]
-
-
-def _read(path: Path) -> DictConfig:
-    try:
-        values = OmegaConf.load(path)
-    except FileNotFoundError:
-        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], 1)
-        raise RecipeError(f"{path}: no such file" + (f"; did you mean {near[0]}?" if near else "")) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise RecipeError(f"{path}: not a readable YAML file: {error}") from error
-    if not isinstance(values, DictConfig):
-        raise RecipeError(f"{path}: a recipe must be a mapping of keys to values")
-    return values
-
-
 def _merge(schema: type, layers: list[Layer]) -> DictConfig:
     config = OmegaConf.structured(schema)
     for layer in layers:
         _require_known(schema, layer)
-        with _name_in_errors(layer.name):
+        with name_in_errors(layer.name):
             config = OmegaConf.merge(config, layer.values)
     return config
 
@@ -312,23 +147,12 @@ def _require_known(schema: type, layer: Layer) -> None:
         raise RecipeError(f"{layer.name}: Key {unknown!r} not in {schema.__name__!r}. {hint}")
 
 
-@contextmanager
-def _name_in_errors(source: str) -> Iterator[None]:
-    """Turn the errors of OmegaConf and of a recipe's own checks into a RecipeError that names the source."""
-    try:
-        yield
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        key = next((f" ({line})" for line in lines if line.startswith("full_key:")), "")
-        raise RecipeError(f"{source}: {lines[0]}{key}") from error
-
-
 def explain(arguments: list[str]) -> list[tuple[str, str, str, str]]:
     """List each leaf: key, value, where it was set (file:line), and its comment: is the value the paper's or ours?"""
     schema = schema_for(arguments[0]) if arguments else object
     layers = _layers(schema, arguments)
     config = _merge(schema, layers)
-    with _name_in_errors(arguments[0]):
+    with name_in_errors(arguments[0]):
         origins = {key: origin for layer in layers for key, origin in _origins(layer).items()}
         return [(key, value, *origins.get(key, ("default", ""))) for key, value in _leaves(config)]
 

@@ -22,7 +22,8 @@ from autodata.data.decontamination import Match
 from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, Arm, find_licence, make_example, read_arm
 from autodata.data.statistics import measure_intervals, summarize
 from autodata.recipes.data import DatasetRecipe
-from autodata.recipes.generation import COMMAND
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, output_hash, read_manifest
 from autodata.run.progress import Progress, read_earlier
 from autodata.run.records import TRAJECTORIES, RunError, hash_path
@@ -214,7 +215,7 @@ def main() -> None:
     recipe = load(DatasetRecipe, command.read_recipe(__doc__))
     _check(recipe)
     benchmarks = benchmark_files.find_files(recipe.decontaminate)
-    input_hashes = {f"arm {arm}": output_hash(folder, COMMAND) for arm, folder in recipe.arms.items()}
+    input_hashes = {f"arm {arm}": output_hash(folder, COMMANDS[GenerateRecipe]) for arm, folder in recipe.arms.items()}
     input_hashes |= {f"benchmark {file.name} {i}": hash_path(file) for i, file in enumerate(benchmarks)}
     with Run(recipe.run, "dataset", recipe, input_hashes) as run:
         if run.is_finished:

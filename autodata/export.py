@@ -32,7 +32,10 @@ from autodata.data.environment import write_environment
 from autodata.data.examples import EXAMPLES, open_arm
 from autodata.data.formats import Row, Task, make_task, write_messages, write_pair, write_prompt
 from autodata.loop.domain import load
-from autodata.run.folder import fresh_folder, require_finished
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.reading.kinds import COMMANDS
+from autodata.run.folder import require_finished
+from autodata.run.locks import fresh_folder
 from autodata.run.records import RunError, read_records, write_file
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
@@ -49,7 +52,7 @@ def export(dataset: Path, writers: dict[str, Write], package: str = "", domain: 
 
     `domain` is a user's folder whose code may be run. Raises RunError, RecipeError.
     """
-    require_finished(str(dataset), "python -m autodata.dataset")
+    require_finished(str(dataset), COMMANDS[DatasetRecipe])
     examples = sorted(read_records(dataset / EXAMPLES, EXAMPLE), key=lambda e: (e.arm, e.split, e.provenance.run))
     if not examples:
         raise RunError(f"{dataset}: the data set has no example, so there is nothing to export")

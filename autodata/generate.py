@@ -26,8 +26,9 @@ from autodata.loop.orchestrator import ORCHESTRATORS
 from autodata.loop.parallel import Generation, Stopped
 from autodata.loop.summary import describe, describe_sessions, merge, order_trajectories, sum_up
 from autodata.recipes import budgets
-from autodata.recipes.generation import ARMS, COMMAND, SHARDS, GenerateRecipe
+from autodata.recipes.generation import ARMS, SHARDS, GenerateRecipe
 from autodata.recipes.models import ROLES
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, identify_weights, output_hash, read_manifest
 from autodata.run.processes import SharedUse, Urls, follow, working
 from autodata.run.progress import Progress, check_budget, read_earlier
@@ -260,7 +261,7 @@ def hold_run(recipe: GenerateRecipe, corpus: Corpus) -> tuple[Run, Corpus]:
     """Open the run folder of a recipe; return it with the documents of its shard."""
     artefacts = {"corpus": hash_corpus(corpus), "prompts": hash_prompts(recipe.domain)}
     if recipe.budget_from:
-        artefacts["budget"] = output_hash(recipe.budget_from, COMMAND)
+        artefacts["budget"] = output_hash(recipe.budget_from, COMMANDS[GenerateRecipe])
     # Every shard records the hash of the whole corpus, so that the merge can check that shards belong together.
     if recipe.documents.shard:
         corpus = replace(corpus, documents=take_shard(corpus.documents, recipe.documents.shard))

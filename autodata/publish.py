@@ -25,7 +25,7 @@ from autodata.replay.pack import Pack
 from autodata.replay.play import Made
 from autodata.replay.register import register, split
 from autodata.replay.replay import describe
-from autodata.run.folder import fresh_folder
+from autodata.run.locks import fresh_folder
 from autodata.run.records import RunError
 from autodata.stats.writing import write_count
 from autodata.types import WrongCall

@@ -24,7 +24,8 @@ from autodata.cluster import jobs
 from autodata.cluster.shared import LEASES
 from autodata.reproduce import follow
 from autodata.reproduce.record import STEPS
-from autodata.run.folder import MANIFEST, find_problem, find_runs, is_held, read_manifest
+from autodata.run.folder import MANIFEST, find_problem, find_runs, read_manifest
+from autodata.run.locks import is_held
 from autodata.run.records import NoSuchRun, RunError
 from autodata.run.snapshot import ENDS, FILE, Snapshot, describe, draw, read_snapshot
 from autodata.serving.leases import LeaseWatch, State

@@ -20,7 +20,9 @@ from autodata import command
 from autodata.data.examples import EXAMPLES, Arm, make_example, open_arm
 from autodata.data.filters import list_unmeasured
 from autodata.loop import acceptance, rubric
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import Gate
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import NoSuchRun, RunError, hash_path, read_json, read_records, write_file
 from autodata.stats.writing import write_count
@@ -42,7 +44,7 @@ class Mismatch:
 
 def verify(folder: Path) -> tuple[int, list[Mismatch]]:
     """Check all examples of a dataset; return how many there are, and the mismatches. Raises RunError."""
-    manifest = require_finished(str(folder), "python -m autodata.dataset")
+    manifest = require_finished(str(folder), COMMANDS[DatasetRecipe])
     examples = read_records(folder / EXAMPLES, EXAMPLE)
     mismatches = []
     if hash_path(folder / EXAMPLES) != manifest["outputs"].get(EXAMPLES):

@@ -25,9 +25,9 @@ from omegaconf import OmegaConf
 from autodata import generate
 from autodata.config import load
 from autodata.loop import acceptance
-from autodata.loop import domain as base
 from autodata.recipes.domain import Gate
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.domain_folder import prompt_folders
 from autodata.run.records import iterate_records
 from autodata.serving.vllm import running
 from autodata.types import TRAJECTORY, Attempt, Candidate, Role, Round
@@ -100,7 +100,7 @@ def count_cached(url: str) -> tuple[float, float]:
 
 def move_behind(name: str, sealed: str, anchor: str, folder: Path) -> None:
     """Copy a template of `cs` and move one sealed part to just before `anchor`."""
-    paths = (where / f"{name}.j2" for where in base.prompt_folders(OmegaConf.create({"name": "cs", "prompts": None})))
+    paths = (where / f"{name}.j2" for where in prompt_folders(OmegaConf.create({"name": "cs", "prompts": None})))
     text = next(path for path in paths if path.exists()).read_text()
     before, _, after = text.partition(sealed)
     assert after.count(anchor), f"{name}.j2: no {anchor!r} behind {sealed!r}"

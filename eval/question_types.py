@@ -21,7 +21,9 @@ from autodata.data.examples import EXAMPLES
 from autodata.loop.agents import Agents, attempt_seed, gather_all, make_object
 from autodata.loop.parsing import ParseError
 from autodata.loop.prompts import PromptSet
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import QuestionTypesRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, output_hash
 from autodata.run.records import RunError, read_records
 from autodata.serving.journal import Journal
@@ -124,7 +126,7 @@ def main() -> None:
     recipe = load(QuestionTypesRecipe, command.read_recipe(__doc__))
     if recipe.models.judge is None:
         raise RecipeError("models.judge.endpoint: name the endpoint that serves the annotator")
-    inputs = {"dataset": output_hash(recipe.dataset, "python -m autodata.dataset")}
+    inputs = {"dataset": output_hash(recipe.dataset, COMMANDS[DatasetRecipe])}
     repairs = ["models.judge.sampling.max_tokens", "domain.judge_retries"]
     with Run(recipe.run, "question_types", recipe, inputs, repairs) as run:
         if run.is_finished:

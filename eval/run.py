@@ -30,8 +30,10 @@ from autodata.eval.principia import locate
 from autodata.eval.sampled_answers import ANSWERS, PRBENCH, RESULTS, SAMPLED_ANSWER, SampledAnswer, collect, summarize
 from autodata.eval.tasks import Problem, SampleCount, question_task
 from autodata.loop import domain as base
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run import identity
 from autodata.run.folder import Run, identify_weights, output_hash
 from autodata.run.progress import Progress
@@ -169,7 +171,7 @@ def _identify_data(recipe: EvalRecipe) -> dict[str, str]:
     """Hash the files of all problems. Raises RecipeError, RunError."""
     if not (recipe.dataset or recipe.prbench or recipe.principia):
         raise RecipeError("nothing to evaluate on: set dataset, prbench.path or principia.path")
-    hashes = {"dataset": output_hash(recipe.dataset, "python -m autodata.dataset")} if recipe.dataset else {}
+    hashes = {"dataset": output_hash(recipe.dataset, COMMANDS[DatasetRecipe])} if recipe.dataset else {}
     if recipe.prbench and not (recipe.graders or recipe.models.judge):
         raise RecipeError("graders: PRBench needs a grader; name one, or set models.judge.endpoint")
     if recipe.principia and recipe.domain.name != "science":

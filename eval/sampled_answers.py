@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from autodata.eval.statistics import Answers, best_at_k, mean_at_k, mean_of_known, pass_at_k, unscored_bounds
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.records import NoSuchRun, read_records
 from autodata.types import Outcome, WrongCall
 
@@ -61,7 +63,7 @@ SAMPLED_ANSWER = TypeAdapter(SampledAnswer)
 def read_all(run: Path) -> dict[str, list[SampledAnswer]]:
     """Read the answers of a run folder, by task. Raises RunError."""
     if not (run / ANSWERS).exists():
-        raise NoSuchRun(f"{run}: no {ANSWERS}; evaluate a model with python -m autodata.eval.run first")
+        raise NoSuchRun(f"{run}: no {ANSWERS}; evaluate a model with {COMMANDS[EvalRecipe]} first")
     return group_by([_without_nan(answer) for answer in read_records(run / ANSWERS, SAMPLED_ANSWER)], "task")
 
 

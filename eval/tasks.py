@@ -14,6 +14,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 from autodata.eval.limits import EvaluationLimits
 from autodata.eval.sampled_answers import REFUSALS
 from autodata.loop.agents import attempt_seed
+from autodata.loop.attempts import judge_reply
 from autodata.loop.domain import Domain, solver_slots
 from autodata.run.progress import Progress
 from autodata.serving.measured import NotMeasured
@@ -79,7 +80,7 @@ def judge(domain: Domain, limits: EvaluationLimits) -> Scorer:
             return Score(value=0.0, explanation="refused") if is_counted else leave_unscored(state)
         reply = REPLY.validate_python(state.metadata["reply"])
         try:
-            judgement = await domain.judge_reply(_candidate(state), reply, _seed(state, domain))
+            judgement = await judge_reply(domain, _candidate(state), reply, _seed(state, domain))
         except NotMeasured as error:
             judgement = Judgement(None, None, str(error))
         limits.count_judgement(judgement.score is None, judgement.reason)

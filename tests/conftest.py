@@ -17,6 +17,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 from autodata import config
+from autodata.recipes.reading import domain_folder, layers
 from autodata.serving.journal import Journal
 from autodata.serving.llm import Client
 from autodata.serving.request import Request
@@ -69,8 +70,10 @@ def _certificates_are_read_once() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _recipes_are_read_once() -> Iterator[None]:
     """Caches recipe files: loading one takes 100 ms, and the tests load a thousand, mostly the same ones."""
+    read_yaml = keep_files(layers.read_yaml)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(config, "_read", keep_files(config._read))
+        for module in (layers, domain_folder):
+            monkeypatch.setattr(module, "read_yaml", read_yaml)
         monkeypatch.setattr(config, "_merge", keep_merged(config._merge))
         yield
 

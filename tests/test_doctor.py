@@ -136,7 +136,7 @@ def test_a_folder_that_takes_no_files_fails(tmp_path):
 
 
 def test_a_file_system_without_locks_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr("autodata.run.folder.fcntl.flock", lambda *_: None)
+    monkeypatch.setattr("autodata.run.locks.fcntl.flock", lambda *_: None)
     assert "a lock that is already held" in environment.check_files(tmp_path).detail
 
 

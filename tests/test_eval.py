@@ -57,7 +57,7 @@ def test_a_failed_judge_leaves_a_sample_unscored(met, score):
     class Domain:
         seed = 0
 
-        async def judge_reply(self, candidate, reply, seed):
+        async def judge(self, candidate, answer, seed):
             return judge_rubric(candidate.rubric, met) if met else Judgement(None, None, "unreadable")
 
     from autodata.eval.tasks import judge

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autodata.loop.latex import find_control_character, restore, restore_text
+from autodata.loop.checks.latex import find_control_character, restore, restore_text
 from autodata.loop.parsing import ParseError, read_object, read_rubric, read_text, read_verdicts, repair_object
 
 EATEN = [

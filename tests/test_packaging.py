@@ -15,7 +15,7 @@ from autodata.config import RecipeError, load, schema_for
 from autodata.domains.copy_recipes import copy_recipes
 from autodata.recipes import shipped
 from autodata.recipes.shipped import find_all_shipped, find_included, find_shipped, list_recipes
-from autodata.run import folder
+from autodata.run import software
 from autodata.types import UserError, WrongCall
 from tests.helpers.dependencies import read_pins
 from tests.helpers.packages import REPO, build, copy_checkout, install, link_others, list_files
@@ -142,9 +142,9 @@ def test_recipes_can_be_copied_to_be_changed(empty):
 
 def test_an_installed_package_has_no_commit_even_inside_another_checkout(tmp_path, monkeypatch):
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    monkeypatch.setattr(folder, "REPO", tmp_path / "lib")
+    monkeypatch.setattr(software, "REPO", tmp_path / "lib")
     (tmp_path / "lib").mkdir()
-    assert folder.find_git_commit() is None
+    assert software.find_git_commit() is None
 
 
 def test_what_is_shipped_is_linked_in_a_checkout():

@@ -16,7 +16,7 @@ from autodata.config import REPO, load, to_yaml
 from autodata.data import parquet
 from autodata.data.release import KINDS, find_leaks, make_portable, stage
 from autodata.recipes.training import GrpoRecipe
-from autodata.run.folder import fresh_folder
+from autodata.run.locks import fresh_folder
 from autodata.run.records import RunError, read_records
 from autodata.types import EXAMPLE, TRAJECTORY
 from tests.helpers.commands import find_failure

@@ -25,7 +25,7 @@ from autodata.reproduce.local.servers import SharedServers, is_shared, read_valu
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record, read_record
 from autodata.reproduce.reproduce import run_here
 from autodata.reproduce.request import Request, read_request
-from autodata.run.folder import hold, is_held
+from autodata.run.locks import hold, is_held
 from autodata.run.records import RunError
 from autodata.serving.vllm import ServerError
 

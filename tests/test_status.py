@@ -15,7 +15,8 @@ import pytest
 from autodata import status
 from autodata.cluster import jobs
 from autodata.recipes.generation import GenerateRecipe
-from autodata.run.folder import Run, is_held, summarize_problem
+from autodata.run.folder import Run, summarize_problem
+from autodata.run.locks import is_held
 from autodata.run.records import RunError
 from autodata.run.snapshot import SNAPSHOT, RoleSpeed, RunState, Snapshot
 from autodata.serving.costs import Cost
@@ -255,7 +256,7 @@ def test_the_lock_of_another_process_is_seen_and_left_alone(tmp_path):
     assert is_held(folder) is False
     with Run(str(folder), "generate", GenerateRecipe(run=str(folder)), {}):
         code = (
-            f"from pathlib import Path; from autodata.run.folder import is_held; print(is_held(Path({str(folder)!r})))"
+            f"from pathlib import Path; from autodata.run.locks import is_held; print(is_held(Path({str(folder)!r})))"
         )
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

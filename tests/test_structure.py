@@ -1,13 +1,18 @@
 """Tests the rules of CONTRIBUTING.md that a machine can check."""
 
+import ast
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from autodata.config import SCHEMAS, explain, load
+from autodata import __main__ as program
+from autodata.config import explain, load
+from autodata.recipes.reading.kinds import MODULES, SCHEMAS
+from autodata.recipes.training import GrpoRecipe
 from tests.helpers.recipes import MODELS, load_committed
 from tests.helpers.structure import find_room, list_files, list_imports
 
@@ -48,6 +53,24 @@ def test_a_folder_is_seen_at_a_glance(folder):
     entries = [p for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()]
     entries = [p for p in entries if not p.is_symlink()]  # eval and training, which stand beside autodata
     assert len([p for p in entries if p.name not in ("__init__.py", "__main__.py")]) <= at_most
+
+
+def test_every_module_that_a_text_names_exists():
+    named = set()
+    for path in SOURCES:
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        for text in filter(lambda value: isinstance(value, str), texts):
+            named.update(re.findall(r"python -m (autodata(?:\.\w+)+)", text))
+            named.update(re.findall(r"^autodata(?:\.[a-z]\w*)+$", text))
+    assert len(named) > 30
+    assert not [name for name in sorted(named) if find_spec(name) is None]
+
+
+def test_every_recipe_is_read_by_a_command_of_the_program():
+    assert set(MODULES) == set(SCHEMAS.values())
+    commands = set(program.MODULES.values())
+    for module in {module for schema, module in MODULES.items() if schema is not GrpoRecipe}:  # accelerate starts it
+        assert module in commands or any(name.startswith(f"{module}.") for name in commands), module
 
 
 def test_no_file_bears_the_name_of_a_library_imported_beside_it():

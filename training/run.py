@@ -14,7 +14,9 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 
 from autodata.config import RecipeError
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.models import Endpoint
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.report.curves import compare_quarters
 from autodata.run.folder import Run, output_hash, read_manifest
@@ -169,7 +171,7 @@ def train_and_save(recipe: GrpoRecipe) -> None:
 def hash_datasets(recipe: GrpoRecipe) -> dict[str, str]:
     """Hash the data sets that a training reads, by the key of the recipe that names them. Raises RunError."""
     folders = {"dataset": recipe.dataset, "evaluate_dataset": recipe.evaluate_dataset}
-    return {key: output_hash(folder, "python -m autodata.dataset") for key, folder in folders.items() if folder}
+    return {key: output_hash(folder, COMMANDS[DatasetRecipe]) for key, folder in folders.items() if folder}
 
 
 def _agree(goes_on: bool) -> bool:

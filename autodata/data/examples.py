@@ -13,7 +13,8 @@ from autodata.config import RecipeError
 from autodata.loop.acceptance import mean, scores
 from autodata.recipes.data import Filters
 from autodata.recipes.domain import DomainConfig, Shape
-from autodata.recipes.generation import COMMAND, GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import read_manifest, require_finished
 from autodata.run.records import TRAJECTORIES, digest, read_records
 from autodata.types import EXAMPLE, TRAJECTORY, Evidence, Example, Provenance, Round, Trajectory
@@ -47,7 +48,7 @@ class Arm:
 
 def read_arm(name: str, folder: str) -> Arm:
     """Read a finished run as an arm. Raises RunError, RecipeError."""
-    manifest = require_finished(folder, COMMAND)
+    manifest = require_finished(folder, COMMANDS[GenerateRecipe])
     if manifest["arm"] != name:
         raise RecipeError(f"arms.{name}={folder}: that run was made with arm={manifest['arm']}, not arm={name}")
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])

@@ -19,7 +19,8 @@ from autodata.data import card, parquet
 from autodata.data.examples import DECONTAMINATION, EXAMPLES, STATISTICS, hash_inputs, read_arm
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
-from autodata.recipes.generation import COMMAND, GenerateRecipe
+from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.shipped import SHIPPED
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import read_manifest, require_finished
@@ -108,7 +109,7 @@ def _copy_arm(name: str, folder: str, target: Path, examples: Sequence[Example])
     recipe = config.load(GenerateRecipe, [str(Path(folder) / "recipe.yaml")])
     documents = replace(config.forget_operational(recipe.documents), path="documents")
     here = {"run": f"arms/{name}", "documents": documents}
-    facts = describe_run(recipe, here, require_finished(folder, COMMAND), target, (TRAJECTORIES,))
+    facts = describe_run(recipe, here, require_finished(folder, COMMANDS[GenerateRecipe]), target, (TRAJECTORIES,))
     return {"run": here["run"], "recipe_hash": hash_inputs(facts), "models": facts["models"]}
 
 
@@ -153,9 +154,9 @@ def describe_run(
 
 
 KINDS = {
-    "dataset": ReleaseKind("dataset", "python -m autodata.dataset", fill_dataset),
-    "grpo": ReleaseKind("model", "accelerate launch training/grpo.py", fill_model),
-    "eval": ReleaseKind("dataset", "python -m autodata.eval.run", fill_logs),
+    "dataset": ReleaseKind("dataset", COMMANDS[DatasetRecipe], fill_dataset),
+    "grpo": ReleaseKind("model", f"accelerate launch {COMMANDS[GrpoRecipe]}", fill_model),
+    "eval": ReleaseKind("dataset", COMMANDS[EvalRecipe], fill_logs),
 }
 
 

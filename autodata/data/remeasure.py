@@ -27,7 +27,10 @@ from rich.table import Table
 from autodata import command
 from autodata.data.examples import EXAMPLES
 from autodata.loop.acceptance import are_equal, decide
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.domain import Gate
+from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import output_hash, require_finished
 from autodata.run.records import RunError, iterate_records, read_json, read_records, write_file
 from autodata.stats.intervals import SHARE, Estimate, estimate_mean
@@ -37,7 +40,7 @@ from autodata.types import EXAMPLE, Example, Outcome, WrongCall
 REMEASURED = "remeasured.json"
 _WIDTH = 160  # columns of the table in a file or a pipe
 _GROUP = 8  # completions of GRPO for each prompt
-_MAKE, _EVALUATE = "python -m autodata.dataset", "python -m autodata.eval.run"
+_MAKE, _EVALUATE = COMMANDS[DatasetRecipe], COMMANDS[EvalRecipe]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from statistics import fmean
 from autodata.config import RecipeError
 from autodata.data.examples import DECONTAMINATION, EXAMPLES
 from autodata.doctor.finding import Finding, fail, ok, skip, warn
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.run import identity
 from autodata.run.folder import require_finished
@@ -15,7 +17,7 @@ from autodata.run.records import RunError, hash_path, read_json, read_records
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, TRAJECTORY, Example, Trajectory
 
-COMMAND = "python -m autodata.dataset"
+COMMAND = COMMANDS[DatasetRecipe]
 _MIN_DOCUMENTS = 20  # needed to judge the weak solver
 
 

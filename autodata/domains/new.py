@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from autodata import command
-from autodata.loop.domain import DOMAINS
+from autodata.recipes.reading.domain_folder import DOMAINS
 from autodata.types import WrongCall
 
 _ROLES = ("challenger", "quality_verifier", "orchestrator", "weak_solver", "strong_solver", "judge")

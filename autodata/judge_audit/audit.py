@@ -29,8 +29,9 @@ from autodata.loop import domain as base
 from autodata.loop.agents import attempt_seed, gather_all
 from autodata.loop.domain import Domain, hash_prompts
 from autodata.recipes.data import JudgeAuditRecipe
-from autodata.recipes.generation import COMMAND
+from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.models import Models, RoleConfig
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, identify_weights, output_hash, require_finished
 from autodata.run.progress import Progress
 from autodata.run.records import TRAJECTORIES, Incomplete, RunError, read_records
@@ -233,11 +234,14 @@ def _open(recipe: JudgeAuditRecipe) -> tuple[Run, dict[str, Any]]:
     """Open the run folder and read the manifest of the audited run. Raises RecipeError, RunError."""
     identify_weights(recipe.models)
     _check(recipe)
-    generation = require_finished(recipe.generation, COMMAND)
+    generation = require_finished(recipe.generation, COMMANDS[GenerateRecipe])
     run_domain = generation["inputs"].get("domain.name")
     if run_domain != recipe.domain.name:
         raise RecipeError(f"domain.name={recipe.domain.name}: {recipe.generation} was made in domain {run_domain}")
-    artefacts = {"generation": output_hash(recipe.generation, COMMAND), "prompts": hash_prompts(recipe.domain)}
+    artefacts = {
+        "generation": output_hash(recipe.generation, COMMANDS[GenerateRecipe]),
+        "prompts": hash_prompts(recipe.domain),
+    }
     return Run(recipe.run, "judge_audit", recipe, artefacts), generation
 
 

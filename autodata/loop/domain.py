@@ -1,33 +1,28 @@
 """Defines the base class of all domains. A domain overrides its hooks; everything else is the same for all."""
 
 import copy
-import hashlib
-import sys
-import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from autodata.config import RecipeError
-from autodata.loop import acceptance, rubric
+from autodata.loop import acceptance
 from autodata.loop.agents import Agents, attempt_seed, gather_all, split_rubric
 from autodata.loop.directing.outline import Outline, make_outline
 from autodata.loop.parsing import ParseError, unwrap
 from autodata.loop.prompts import PromptSet
 from autodata.recipes.domain import DomainConfig, Gate, Shape
+from autodata.recipes.reading.domain_folder import CODE, find_code, prompt_folders, run_code
 from autodata.run.records import hash_path
-from autodata.serving.measured import NotMeasured
 from autodata.types import (
     Attempt,
     Candidate,
     Document,
     Judgement,
     Message,
-    Outcome,
     Quality,
     Reply,
     Role,
@@ -37,9 +32,6 @@ from autodata.types import (
 
 if TYPE_CHECKING:
     from autodata.serving.llm import Client
-
-CODE = "domain.py"  # in a user's folder, if it has rules of its own
-DOMAINS = Path(__file__).parent.parent / "domains"  # a folder each, and the templates that all share
 
 
 class Unsuitable(ValueError):
@@ -107,7 +99,7 @@ class Domain(ABC):
         self.prompts = PromptSet(*prompt_folders(config))
         self.asks = config.judge_retries + 1
         self._client = client
-        self._earlier_failures: Mapping[str, int] = {}
+        self.earlier_failures: Mapping[str, int] = {}
         self.agents = Agents(client, self.prompts)
 
     # ── hooks ────────────────────────────────────────────────────────────────────────────────
@@ -191,7 +183,7 @@ class Domain(ABC):
         domain = copy.copy(self)
         domain.agents = Agents(self._client, self.prompts)
         domain.asks = self.asks * (1 + failures.get(JudgeFailed.__name__, 0))
-        domain._earlier_failures = failures
+        domain.earlier_failures = failures
         return domain
 
     async def propose(
@@ -227,125 +219,27 @@ class Domain(ABC):
         """Render the prompt of a solver, the same in generation, training and evaluation."""
         return self.prompts.render("solver", solver_slots(candidate, document))
 
-    async def attempt(
-        self,
-        document: Document,
-        candidate: Candidate,
-        role: Role,
-        number: int,
-        is_settled: Callable[[Sequence[Attempt]], bool] | None = None,
-    ) -> tuple[Attempt, ...]:
-        """Make all attempts of one solver in round `number`, and judge each as soon as its answer is there.
-
-        With `is_settled` they are made one after the other, until one settles the verdict. An attempt without an
-        answer is returned as not measured; the caller decides whether the round can do without it. Raises JudgeFailed,
-        Inconclusive, EndpointError.
-        """
-        strong = role is Role.STRONG_SOLVER
-        count = self.config.strong_attempts if strong else self.config.weak_attempts
-        document_text = self.privileged(document, candidate) if strong and self.config.privileged_strong else ""
-        slots = solver_slots(candidate, document_text)
-        reruns = self._earlier_failures.get(Inconclusive(role, number).kind, 0)
-
-        async def attempt_once(index: int) -> Attempt:
-            call_number = index + reruns * count  # a rerun must not replay what an endpoint in trouble said
-            seed = attempt_seed(self.seed, document.id, number, role, call_number)
-            try:
-                reply = await self.agents.solve(role, slots, seed, call_number)
-            except NotMeasured as error:
-                if error.outcome is Outcome.FILTERED:
-                    raise
-                missing = self.judge_missing(candidate, error)
-                return Attempt(index, seed, error.outcome, "", "", 0, 0, missing, missing.met is not None)
-            judgement = await self.judge_reply(candidate, reply, seed)
-            if judgement.met is None and reply.outcome.is_measured:
-                raise JudgeFailed(f"round {number}, {role}: {judgement.reason}")
-            tokens = (reply.prompt_tokens, reply.completion_tokens)
-            parts = {"cached_tokens": reply.cached_tokens, "reasoning_tokens": reply.reasoning_tokens}
-            return Attempt(index, seed, reply.outcome, reply.content, reply.reasoning, *tokens, judgement, **parts)
-
-        attempts = await _make_attempts(attempt_once, count, is_settled)
-        is_mute = not any(a.answer.strip() or a.outcome is Outcome.REFUSED for a in attempts)
-        if self.config.sanity_probe and is_mute and not await self.agents.is_answering(role, reruns):
-            raise Inconclusive(role, number)
-        return tuple(attempts)
-
-    async def judge_reply(self, candidate: Candidate, reply: Reply, seed: int) -> Judgement:
-        """Judge an answer. One that was cut off before any content scores 0 without a judge. Raises EndpointError."""
-        if reply.content.strip():
-            return await self.judge(candidate, reply.content, seed)
-        if reply.outcome is not Outcome.CUT_OFF:
-            return Judgement(None, None, f"no content: {reply.outcome}")
-        return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), f"no answer: {reply.outcome}")
-
-    def list_outcomes(self, role: str, outcomes: Mapping[str, int]) -> dict[str, int]:
-        """Count how calls ended; a solver's refusal counts as an answer if the recipe says so.
-
-        Calls that a content filter refused are left out: their documents are, and have a limit of their own.
-        """
-        counted = {outcome: count for outcome, count in outcomes.items() if outcome != Outcome.FILTERED}
-        if self.config.count_refusals and role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
-            counted[Outcome.ANSWERED] = counted.get(Outcome.ANSWERED, 0) + counted.pop(Outcome.REFUSED, 0)
-        return counted
-
-    def judge_missing(self, candidate: Candidate, error: NotMeasured) -> Judgement:
-        """Return the judgement without an answer: none, or all wrong for a refusal that the recipe counts."""
-        if error.outcome is Outcome.REFUSED and self.config.count_refusals:
-            return rubric.judge(candidate.rubric, [False] * len(candidate.rubric), "refused")
-        return Judgement(None, None, str(error))
-
 
 def load(config: DomainConfig, client: "Client | None", seed: int = 0) -> Domain:
     """Load the class `Domain` of a domain. Without a client it asks nobody anything. Raises RecipeError."""
-    own = Path(config.path, CODE) if config.path else None
-    if own and own.is_file():
-        return _run_code(own, config).Domain(config, client, seed)
+    if code := find_code(config):
+        return run_code(code, config).Domain(config, client, seed)
     name = config.like if config.path else config.name
     if not name:
         raise RecipeError(f"domain.path={config.path}: no {CODE} in it; name the folder that the domain is in now")
     return import_module(f"autodata.domains.{name}.domain").Domain(config, client, seed)
 
 
-def _run_code(path: Path, config: DomainConfig) -> ModuleType:
-    """Run the code of a user's domain, but not where only a run folder names it. Raises RecipeError."""
-    if not config.run_code:
-        advice = "it can come from anybody; read it, then append domain.path=FOLDER (to export: --domain FOLDER)"
-        raise RecipeError(f"{path}: a recipe in a run folder names this code, which is not run, because {advice}")
-    text = path.read_bytes()
-    module = ModuleType(f"own_domain_{hashlib.sha256(text).hexdigest()[:16]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses look for the module of their class
-    # Not imported, because that would leave a __pycache__ in the folder, whose content identifies the run.
-    try:
-        exec(compile(text, path, "exec"), vars(module))
-    except Exception as error:  # the user's code may raise anything, and its author needs the line
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-        where = f"{path}:{lines[-1]}" if lines else path
-        raise RecipeError(f"{where}: {type(error).__name__}: {error}") from error
-    if not isinstance(getattr(module, "Domain", None), type):
-        raise RecipeError(f"{path}: no class Domain in it; it extends that of another domain")
-    return module
-
-
 def solver_slots(candidate: Candidate, document: str) -> dict[str, object]:
     return {"question": candidate.question, "context": candidate.context, "document": document}
-
-
-def prompt_folders(config: DomainConfig) -> list[Path]:
-    """List the folders that may hold a template, in order: the recipe's, the domain's, and the one that all share."""
-    own = [Path(config.prompts)] if config.prompts else []
-    if config.path:
-        own += [Path(config.path) / "prompts"]
-    package = config.like if config.path else config.name
-    return [*own, *([DOMAINS / package / "prompts"] if package else []), DOMAINS / "prompts"]
 
 
 def hash_prompts(config: DomainConfig) -> str:
     """Hash all folders with templates, and the code of a user's domain: a run depends on them. Raises RecipeError."""
     if config.prompts and not Path(config.prompts).is_dir():
         raise RecipeError(f"domain.prompts={config.prompts}: no such folder")
-    code = [own] if config.path and (own := Path(config.path, CODE)).is_file() else []
-    return " ".join(map(hash_path, [*prompt_folders(config), *code]))
+    code = find_code(config)
+    return " ".join(map(hash_path, [*prompt_folders(config), *([code] if code else [])]))
 
 
 def cut_text(text: str, at_most: int | None) -> str:
@@ -354,15 +248,3 @@ def cut_text(text: str, at_most: int | None) -> str:
         return text
     beginning = text[:at_most]
     return beginning[: beginning.rfind("\n\n")] if "\n\n" in beginning.strip() else beginning
-
-
-async def _make_attempts(
-    make: Callable[[int], Awaitable[Attempt]], count: int, is_settled: Callable[[Sequence[Attempt]], bool] | None
-) -> list[Attempt]:
-    """Make all attempts at once, or one after the other until one settles the verdict."""
-    if is_settled is None:
-        return await gather_all([make(index) for index in range(count)])
-    attempts: list[Attempt] = []
-    while len(attempts) < count and not (attempts and is_settled(attempts)):
-        attempts.append(await make(len(attempts)))
-    return attempts

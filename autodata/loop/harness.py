@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from autodata.loop.acceptance import count_cut_off, decide_weak, scores
 from autodata.loop.agents import gather_all
+from autodata.loop.attempts import SolverStage
 from autodata.loop.directing.calls import MAX_TEXT_CHARS
 from autodata.loop.domain import Assessment, Domain, Unsuitable
 from autodata.loop.parsing import ParseError
@@ -138,8 +139,8 @@ class Harness:
         strong: Attempts = ()
         if self.arm == "cot" or not self.domain.config.weak_first:
             roles = (Role.WEAK_SOLVER, Role.STRONG_SOLVER)
-            calls = [self.domain.attempt(self.document, candidate, role, number) for role in roles]
-            weak, strong = await gather_all(calls)
+            stages = [SolverStage(self.domain, self.document, candidate, role, number) for role in roles]
+            weak, strong = await gather_all([stage.play() for stage in stages])
         else:
             weak = await self._try(Role.WEAK_SOLVER, number, candidate)
             self._require_measured(candidate, weak, strong)
@@ -156,7 +157,7 @@ class Harness:
             return self.domain.decide(candidate, *both, self._gate).accepted is not None
 
         stops_early = is_settled if self.domain.config.early_stop else None
-        return await self.domain.attempt(self.document, candidate, role, number, stops_early)
+        return await SolverStage(self.domain, self.document, candidate, role, number).play(stops_early)
 
     def _may_still_pass(self, candidate: Candidate, weak: Attempts) -> bool:
         """Return True if some preset could still accept; only then is the strong solver run, because it costs most."""

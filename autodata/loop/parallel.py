@@ -11,6 +11,7 @@ from autodata.loop.domain import Inconclusive, JudgeFailed
 from autodata.loop.harness import Harness
 from autodata.loop.orchestrator import ORCHESTRATORS, propose_many, propose_unselected
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, require_finished
 from autodata.run.progress import Progress
 from autodata.run.records import ERRORS, LINE, TRAJECTORIES, iterate_records, read_records, repair_tail
@@ -23,7 +24,7 @@ from autodata.serving.measured import (
     RequestRefused,
     find_unmeasured,
 )
-from autodata.types import TRAJECTORY, Document, End, Outcome, Trajectory, UserError
+from autodata.types import TRAJECTORY, Document, End, Outcome, Role, Trajectory, UserError
 
 
 class Stopped(UserError):
@@ -136,7 +137,7 @@ class Generation:
         """Stop if a role answers too seldom. Before the end of the run, stop only if chance cannot explain it."""
         last = "".join(f"; the last error: {error}" for error in list(self.failures.values())[-1:])
         for role, account in self.client.accounts.items():
-            outcomes = self.domain.list_outcomes(role, account.outcomes)
+            outcomes = _count_outcomes(role, account.outcomes, self.domain.config.count_refusals)
             if reason := find_unmeasured(role, outcomes, self.recipe.max_unmeasured, is_end):
                 self._stop(f"{reason}{last}")
 
@@ -183,10 +184,21 @@ def _count_own_failures(failures: Counter[str]) -> int:
     return unanswered + sum(failures[kind.__name__] for kind in (JudgeFailed, RequestRefused))
 
 
+def _count_outcomes(role: str, outcomes: Mapping[str, int], count_refusals: bool) -> dict[str, int]:
+    """Count how calls ended; a solver's refusal counts as an answer if the recipe says so.
+
+    Calls that a content filter refused are left out: their documents are, and have a limit of their own.
+    """
+    counted = {outcome: count for outcome, count in outcomes.items() if outcome != Outcome.FILTERED}
+    if count_refusals and role in (Role.WEAK_SOLVER, Role.STRONG_SOLVER):
+        counted[Outcome.ANSWERED] = counted.get(Outcome.ANSWERED, 0) + counted.pop(Outcome.REFUSED, 0)
+    return counted
+
+
 def _read_budgets(folder: str | None) -> dict[str, int]:
     """Read how many tokens the agentic arm spent on each document."""
     if folder is None:
         return {}
-    require_finished(folder, "python -m autodata.generate")
+    require_finished(folder, COMMANDS[GenerateRecipe])
     trajectories = read_records(Path(folder) / TRAJECTORIES, TRAJECTORY)
     return {t.document_id: sum(t.tokens.values()) for t in trajectories}

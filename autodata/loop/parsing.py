@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import json_repair
 
-from autodata.loop import latex
+from autodata.loop.checks import latex
 from autodata.types import Criterion
 
 MAX_CHARS = 20_000  # per field of a candidate

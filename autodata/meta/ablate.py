@@ -27,6 +27,7 @@ from autodata.meta.optimize import open_run
 from autodata.meta.population import Member, split
 from autodata.meta.search import Search
 from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import identify_weights, require_finished
 from autodata.run.records import Incomplete, read_json
 from autodata.run.shutdown import finish
@@ -81,7 +82,7 @@ def show(worths: Sequence[Mapping[str, Any]]) -> Table:
 @command.report_errors()
 def main() -> None:
     recipe = load(MetaRecipe, command.read_recipe(__doc__))
-    require_finished(recipe.run, "python -m autodata.meta.optimize")
+    require_finished(recipe.run, COMMANDS[MetaRecipe])
     identify_weights(recipe.models)
     documents = split(recipe)
     with open_run(recipe, documents) as run:

@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from autodata.config import RecipeError
-from autodata.loop.domain import prompt_folders
 from autodata.recipes.domain import DomainConfig, RubricBounds, Shape
+from autodata.recipes.reading.domain_folder import prompt_folders
 
 EVOLVED = "evolved"  # the name of the rubric shape that comes with an evolved prompt set
 SHAPE_FILE = "domain.yaml"

@@ -15,6 +15,7 @@ from autodata.plan.workload import PRIORS, UNMEASURED, Call, CallStage, Story, a
 from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe
 from autodata.recipes.models import Endpoint
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
 from autodata.serving.costs import LEDGER, Cost
@@ -100,7 +101,7 @@ def _stand_in(recipe: EvalRecipe, name: str, like: Path | None) -> Endpoint:
     if name != EVALUATED:
         return endpoint
     if like:
-        return replace(endpoint, model=require_finished(str(like), "autodata.eval.run")["evaluated"]["model"])
+        return replace(endpoint, model=require_finished(str(like), COMMANDS[EvalRecipe])["evaluated"]["model"])
     device = "cpu" if endpoint.server and endpoint.server.on_cpu else "gpu"
     return replace(endpoint, model=PRIORS["trainee"][device])
 
@@ -136,7 +137,7 @@ def _make_story(answer: Call, judging: CallStage) -> Story:
 
 def _draw_from_run(recipe: EvalRecipe, folder: Path) -> Draw:
     """Draw whole answers from a finished evaluation of the same sets. Raises RecipeError, RunError."""
-    manifest = require_finished(str(folder), "autodata.eval.run")
+    manifest = require_finished(str(folder), COMMANDS[EvalRecipe])
     answers = group_by(read_records(folder / ANSWERS, SAMPLED_ANSWER), "task")
     everything = [answer for group in answers.values() for answer in group]
     if not everything:

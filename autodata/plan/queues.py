@@ -95,7 +95,7 @@ class QueuePlan:
         return sum(count_held(self.stations).values())
 
     def extend(self, outcome: SimulatedOutcome) -> float:
-        """Extrapolate a simulated run to the wall-clock time of all stories."""
+        """Extrapolate a simulated run to the wall-clock time of all stories, in seconds."""
         ends, count = sorted(outcome.finished), len(outcome.finished)
         pace = (ends[3 * count // 4] - ends[count // 4]) / max(1, 3 * count // 4 - count // 4)
         return outcome.seconds + (self.total - count) * pace

@@ -35,9 +35,11 @@ class ReplicaSpeed:
     caches: bool = False  # prompts read before take no time; False for a fit, whose prompt_s is a mean over both
 
     def step(self, running: int) -> float:
+        """Return the seconds of a step in which so many requests each write a token."""
         return self.step_s + running * self.sequence_s
 
     def read(self, prompt: float, is_shared: bool) -> float:
+        """Return the seconds that a prompt of so many tokens takes before its first step."""
         return self.request_s + (0.0 if self.caches and is_shared else prompt * self.prompt_s)
 
 

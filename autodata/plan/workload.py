@@ -14,6 +14,7 @@ import yaml
 from autodata.config import RecipeError, load
 from autodata.recipes.generation import BASELINES, GenerateRecipe
 from autodata.recipes.models import Models
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import require_finished
 from autodata.run.records import read_records
 from autodata.serving.request import resolve_sampling
@@ -78,7 +79,7 @@ def from_priors(recipe: GenerateRecipe, **changes: float) -> Workload:
 
 def from_run(recipe: GenerateRecipe, folder: Path) -> Workload:
     """Make a workload that draws whole documents from a run. Raises RecipeError, RunError."""
-    manifest = require_finished(str(folder), "python -m autodata.generate")
+    manifest = require_finished(str(folder), COMMANDS[GenerateRecipe])
     run_recipe = load(GenerateRecipe, [str(folder / "recipe.yaml")])
     for key in ("domain.name", "arm"):
         value, run_value = map(attrgetter(key), (recipe, run_recipe))

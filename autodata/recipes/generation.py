@@ -7,7 +7,6 @@ from omegaconf import MISSING
 from autodata.recipes.domain import Documents, DomainConfig
 from autodata.recipes.models import OPERATIONAL, Budget, Models, operational
 
-COMMAND = "python -m autodata.generate"  # makes a run from such a recipe
 BASELINES = ("cot", "best_of_n")
 ARMS = ("agentic", *BASELINES)
 SHARDS = "shards"  # folder inside a run's folder; it holds the runs of the shards

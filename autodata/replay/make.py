@@ -19,9 +19,10 @@ from autodata.replay.move import MOVES, Source, is_folder
 from autodata.replay.pack import DOCUMENTS, VERSION, Pack, PackError, Step, compress, write_pack
 from autodata.replay.play import Made, hash_records, play
 from autodata.replay.unpack import COSTS, unpack
-from autodata.run.folder import MANIFEST, find_git_commit, find_runs, read_manifest
+from autodata.run.folder import MANIFEST, find_runs, read_manifest
 from autodata.run.identity import find_weights
 from autodata.run.records import hash_path, link_files, write_file
+from autodata.run.software import find_git_commit
 
 # In the order in which they are made: each reads runs of the kinds before it.
 SCHEMAS = {"generate": GenerateRecipe, "dataset": DatasetRecipe, "grpo": GrpoRecipe, "eval": EvalRecipe}

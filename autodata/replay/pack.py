@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from autodata.recipes.reading.kinds import MODULES, SCHEMAS
 from autodata.run.records import write_file
 from autodata.types import UserError
 
@@ -25,12 +26,7 @@ _RESERVED = {DESCRIPTION, RECIPES, REPLIES, DOCUMENTS, PROMPTS}
 _PART = re.compile(r"\w[\w .,+@()-]*")
 _ANY_DATE = (1980, 1, 1, 0, 0, 0)  # so that equal content makes an equal file
 # The command that makes each kind of run again; a pack cannot name another one.
-COMMANDS = {
-    "generate": "autodata.generate",
-    "dataset": "autodata.dataset",
-    "eval": "autodata.eval.run",
-    "table": "autodata.eval.tables",
-}
+COMMANDS = {kind: MODULES[SCHEMAS[kind]] for kind in ("generate", "dataset", "eval", "table")}
 
 
 class PackError(UserError):

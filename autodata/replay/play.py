@@ -15,14 +15,14 @@ from autodata.config import REPO, load
 from autodata.data.examples import EXAMPLES
 from autodata.journal.replies import import_replies
 from autodata.recipes.data import DatasetRecipe
-from autodata.recipes.evaluation import MADE, EvalRecipe, TableRecipe
+from autodata.recipes.evaluation import MADE, EvalRecipe
 from autodata.recipes.generation import GenerateRecipe
+from autodata.recipes.reading.kinds import SCHEMAS
 from autodata.replay.pack import COMMANDS, DOCUMENTS, Pack, PackError, Step, is_inside
 from autodata.run.records import digest, hash_path, name_file_in_errors
 from autodata.serving.journal import lock
 
 LOG = "replay.log"
-SCHEMAS = {"generate": GenerateRecipe, "dataset": DatasetRecipe, "eval": EvalRecipe, "table": TableRecipe}
 
 
 @dataclass(frozen=True)

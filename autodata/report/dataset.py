@@ -9,6 +9,8 @@ from typing import Any
 from autodata.data.remeasure import COLUMNS, Remeasured, read_remeasured, write_cells
 from autodata.data.statistics import METRICS, estimate_metric, measure_intervals, write_metric
 from autodata.loop.directing.recap import shorten
+from autodata.recipes.data import DatasetRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, Line, Lines, Step, draw_histogram, series_style
 from autodata.report.storyboard import EXCERPT_CHARS, Blocks
@@ -16,7 +18,7 @@ from autodata.run.records import iterate_records, read_json
 from autodata.stats.writing import write_count
 from autodata.types import EXAMPLE, Example
 
-COMMAND = "python -m autodata.dataset"
+COMMAND = COMMANDS[DatasetRecipe]
 _SHARES = {"weak_avg": "weak solver's mean", "strong_avg": "strong solver's mean", "gap": "gap between the two"}
 _MAX_MATCHES = 200  # maximum number of removed examples shown
 

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from autodata import config
 from autodata.recipes.domain import expects_cut_off
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.report import page
 from autodata.report.charts import Columns, Forest, ForestRow, Frame, draw_histogram, series_style
 from autodata.run.records import iterate_records, read_json
@@ -18,7 +19,7 @@ from autodata.stats.intervals import Estimate, read_estimate
 from autodata.stats.writing import DASH, write_count, write_estimate
 from autodata.types import Outcome
 
-COMMAND = "python -m autodata.eval.run"
+COMMAND = COMMANDS[EvalRecipe]
 Results = Mapping[str, Mapping[str, Any]]
 
 

@@ -14,6 +14,7 @@ from autodata.meta.genome import SHAPE_FILE
 from autodata.meta.population import MEMBERS, Member, Population, read_population
 from autodata.meta.search import ITERATIONS
 from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.report import page
 from autodata.report.charts import BOTTOM, LEFT, RIGHT, TOP, Columns, Forest, ForestRow, Frame, Scale, Series
 from autodata.report.curves import draw_rates, list_pass_rates
@@ -78,7 +79,7 @@ def draw_lineage(nodes: Sequence[Node]) -> dict[str, object]:
     return {"nodes": nodes, "drawn": drawn, "edges": edges, "x": x, "y": Scale(0, 1, BOTTOM, TOP)}
 
 
-COMMAND = "python -m autodata.meta.optimize"
+COMMAND = COMMANDS[MetaRecipe]
 
 
 def render(folder: Path, manifest: Facts) -> str:

@@ -6,11 +6,12 @@ from typing import Any
 
 from autodata import config
 from autodata.recipes.domain import expects_cut_off
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.report import curves, page
 from autodata.stats.writing import write_count
 
-COMMAND = "accelerate launch -q --config_file recipes/accelerate/cpu.yaml training/grpo.py"
+COMMAND = f"accelerate launch -q --config_file recipes/accelerate/cpu.yaml {COMMANDS[GrpoRecipe]}"
 _MAX_COMPLETIONS = 8  # maximum number of completions shown
 _MAX_CHARS = 1_200  # maximum length of each, and of the end of its prompt
 METRICS = (

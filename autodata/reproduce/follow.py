@@ -13,7 +13,7 @@ from autodata.reproduce.nodes import schedule
 from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, mark, read_record
 from autodata.reproduce.slurm.room import Room
 from autodata.reproduce.slurm.waits import find_outside
-from autodata.run.folder import is_held
+from autodata.run.locks import is_held
 from autodata.run.snapshot import describe, read_snapshot
 from autodata.stats.writing import DASH, write_duration, write_table
 

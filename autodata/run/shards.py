@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autodata.recipes.generation import SHARDS
+from autodata.recipes.generation import SHARDS, GenerateRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.run.folder import Run, require_equal, require_finished
 from autodata.run.records import ERRORS, TRAJECTORIES, RunError, hash_path, write_lines
 from autodata.serving import journal
@@ -39,7 +40,7 @@ def find_shards(folder: Path) -> list[Path]:
     (count,) = counts
     expected = [f"{i}_of_{count}" for i in range(1, count + 1)]
     if missing := [name.replace("_of_", "/") for name in expected if not (folder / name).exists()]:
-        remedy = "python -m autodata.generate RECIPE documents.shard=…"
+        remedy = f"{COMMANDS[GenerateRecipe]} RECIPE documents.shard=…"
         raise RunError(f"{folder}: no shard {', '.join(missing)}; make it with {remedy}")
     return [folder / name for name in expected]
 
@@ -52,7 +53,7 @@ def count_parts(folder: Path) -> set[int]:
 def read_shard(run: Run, folder: Path) -> dict[str, Any]:
     """Read the manifest of a finished shard. Raises RunError if it belongs to another run or has changed."""
     shard = folder.name.replace("_of_", "/")
-    manifest = require_finished(str(folder), f"python -m autodata.generate with documents.shard={shard}")
+    manifest = require_finished(str(folder), f"{COMMANDS[GenerateRecipe]} with documents.shard={shard}")
     require_equal(folder, manifest["inputs"], {**run.inputs, "shard": shard})
     if hash_path(folder / TRAJECTORIES) != manifest["outputs"][TRAJECTORIES]:
         raise RunError(

@@ -44,6 +44,7 @@ class Course:
         return sum(part.total for part in self.parts)
 
     def total(self, group: str) -> float:
+        """Return the seconds of all parts of a group."""
         return sum(part.total for part in self.parts if part.group == group)
 
     def scale(self, factors: Mapping[str, float]) -> "Course":

@@ -9,6 +9,7 @@ from typing import Any
 from autodata.config import RecipeError, load
 from autodata.plan.lengths import Lengths, fit
 from autodata.plan.training.course import EVALUATION, REST, STEP, Course
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.report.curves import LogEntry, read_curves
 from autodata.run.folder import require_finished
@@ -33,7 +34,7 @@ class MeasuredTraining:
 
 def read_training(folder: Path) -> MeasuredTraining:
     """Read a finished training. Raises RecipeError, RunError."""
-    manifest = require_finished(str(folder), "training/grpo.py")
+    manifest = require_finished(str(folder), COMMANDS[GrpoRecipe])
     recipe = load(GrpoRecipe, [str(folder / "recipe.yaml")])
     steps = [entry for entry in read_curves(folder).train if "step_time" in entry]
     if not steps:

@@ -29,9 +29,11 @@ class Memory:
     cached: float  # a token in vLLM's KV cache
 
     def sampling(self, total: float) -> float:
+        """Return the bytes in use while completions are sampled, on a GPU that has `total` bytes."""
         return sum(self.held.values()) + self.engine_share * total
 
     def updating(self, total: float) -> float:
+        """Return the bytes in use while the model is updated."""
         engine = 0.0 if self.sleeps else self.engine_share * total
         return sum(self.held.values()) + sum(self.passing.values()) + engine
 

@@ -61,7 +61,7 @@ class Pace:
         return True
 
     def _reserve(self, tokens: int) -> float:
-        """Reserve the next turn that the rates of the recipe allow, and return its time."""
+        """Reserve the next turn that the rates of the recipe allow; return its time in seconds (monotonic)."""
         turn = now = time.monotonic()
         if self._endpoint.requests_per_minute:
             turn = max(turn, self._next_request)

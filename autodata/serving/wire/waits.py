@@ -77,6 +77,7 @@ def _read_reset(value: str, now: float) -> float | None:
 
 
 def _read_duration(text: str) -> float | None:
+    """Read a duration such as 1m30s; return its seconds, or None for another text and for no time at all."""
     parts = _PART.findall(text)
     return sum(float(number) * _UNITS[unit.lower()] for number, unit in parts) or None
 
