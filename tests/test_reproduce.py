@@ -22,10 +22,11 @@ from autodata.data.examples import EXAMPLES
 from autodata.eval.tables.made import note_made
 from autodata.plan.problems import count_arm
 from autodata.reproduce import follow, needs, show
-from autodata.reproduce.costs import Evidence, count_most_nodes, count_step_gpus, forecast, is_alike, measure
+from autodata.reproduce.costs import Evidence, forecast, is_alike, measure
 from autodata.reproduce.finished import find_finished, require_same
 from autodata.reproduce.graph import Step, build
-from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, find_ends, make_record, read_record
+from autodata.reproduce.nodes import count_most_nodes, count_step_gpus, schedule
+from autodata.reproduce.record import STEPS, VERIFY, Cost, Record, StepRecord, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import make_command, name_job, submit_all
 from autodata.reproduce.slurm.room import Room
@@ -319,6 +320,7 @@ def test_all_runs_move_together():
         (["recipes/tables/table2.yaml", "run=x"], "runs=FOLDER moves all runs"),
         (["recipes/tables/table2.yaml", "runs="], "name a folder"),
         (["recipes/tables/table2.yaml", PAPER, "nonsense=1"], "nonsense=1: no step has a key of this name"),
+        (["recipes/tables/table3.yaml", PAPER, "recipes/training/one_gpu.yaml"], "keys of this file; leave it out"),
         (["recipes/demo/table2.yaml", "proposals=4"], "only arm=cot has this key"),
         (["recipes/demo/table2.yaml", "corpus=recipes"], "no step of this table reads a corpus"),
         (["recipes/tables/table2.yaml", PAPER, "corpus=/nowhere"], "corpus=/nowhere: no such folder"),
@@ -539,9 +541,8 @@ def test_every_step_of_a_small_table_has_a_forecast_of_time_and_says_what_it_ass
 def test_a_finished_step_says_what_it_took_and_its_numbers_are_not_marked(tmp_path):
     steps = graph("recipes/tables/table1.yaml", f"runs={tmp_path}", scale="small")
     finish(steps[1])
-    assert measure(steps[1]) is None  # a run that does not say it
     silent = forecast(steps[:2], Evidence(finished=steps[1:2]))[steps[1].name]
-    assert silent == Cost("its run does not say what it took")
+    assert silent == Cost("its run does not say what it took")  # a run that does not say it
     path = Path(steps[1].target) / MANIFEST
     ledger = {"challenger": {"calls": 3, "prompt_tokens": 20, "completion_tokens": 5}}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"elapsed_s": 90.5, "ledger": ledger}))
@@ -593,7 +594,7 @@ def test_assumed_numbers_are_marked_in_sums_and_in_the_status_as_well(tmp_path):
     for is_assumed in (True, False):
         costs = {step.name: Cost("x", 8, 3600.0, 5.0, 2.0, assumed=is_assumed) for step in steps}
         record, mark = make_record(tmp_path, steps, costs, set()), "*" if is_assumed else ""
-        text = show.describe(request, steps, record, {}, Room().describe())
+        text = show.describe(request, steps, record, Room())
         count = len(steps)
         assert f"To do in all: {8 * count}.0{mark} GPU-hours, {5 * count}{mark} tokens, 5 h 00 min{mark} on" in text
         assert f"on at most 2{mark} nodes at a time" in text
@@ -647,9 +648,15 @@ def test_the_longest_chain_and_the_most_nodes():
 
     steps = [step("a"), step("b", "a"), step("c", "a"), step("d", "b", "c")]
     costs = {"m a": Cost("x", 8, 10.0), "m b": Cost("x", 8, 5.0), "m c": Cost("x", 9, 20.0), "m d": Cost("x")}
-    assert find_ends(steps, costs) == {"m a": 10.0, "m b": 15.0, "m c": 30.0, "m d": 30.0}
-    assert find_ends(steps[1:], costs)["m c"] == 20.0  # a finished step takes no time any more
-    assert count_most_nodes(steps, costs, Site(gpus_per_node=8)) == 3
+    times = {"m a": (0.0, 10.0), "m b": (10.0, 15.0), "m c": (10.0, 30.0), "m d": (30.0, 30.0)}
+    assert schedule(steps, costs, Site()) == schedule(steps, costs, Site(), 3) == times
+    assert schedule(steps[1:], costs, Site())["m c"] == (0.0, 20.0)  # a finished step takes no time any more
+    assert (count_most_nodes(times, costs, Site()), count_most_nodes({}, {}, Site())) == (3, 0)
+    times |= {"m c": (15.0, 35.0), "m d": (35.0, 35.0)}
+    assert schedule(steps, costs, Site(), 2) == schedule(steps, costs, Site(), 1) == times  # too large, it runs alone
+    costs["m d"] = Cost("x", 8, 5.0)
+    free = [*steps[1:3], replace(steps[3], after=())]
+    assert schedule(free, costs, Site(), 2)["m d"] == (0.0, 5.0)  # beside `b`, before `c`
 
 
 def test_what_must_be_there_beforehand(tmp_path, monkeypatch):

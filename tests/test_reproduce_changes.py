@@ -11,7 +11,7 @@ from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm import submission
-from autodata.reproduce.slurm.jobs import find_changes, submit_all
+from autodata.reproduce.slurm.jobs import submit_all
 from autodata.reproduce.slurm.room import find_unplaced
 from autodata.types import WrongCall
 from tests.test_reproduce import PAPER, Queue, finish, graph, in_the_repository, record_of
@@ -91,18 +91,26 @@ def test_a_job_whose_recipe_is_gone_or_of_which_nothing_is_known(tmp_path, monke
     give(tmp_path, "documents.limit=5")  # the job of an earlier version is kept as before
 
 
-def test_a_dry_run_names_the_changes_if_slurm_can_be_asked(tmp_path, monkeypatch):
+def test_a_dry_run_names_the_changes_and_the_jobs_that_are_kept_if_slurm_can_be_asked(tmp_path, monkeypatch):
     Queue(monkeypatch)
     give(tmp_path)
-    steps = graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}", "documents.limit=5")
-    record = record_of(tmp_path / "reproduce/table1", steps)
-    assert "documents.limit: null → 5" in find_changes(steps, record)
+    arguments = ["recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}"]
+
+    def describe(*more: str) -> str:
+        request, steps = read_request([*arguments, *more], "paper"), graph(*arguments, *more)
+        return submission.describe_jobs(request, steps, set(), forecast(steps))
+
+    assert "documents.limit: null → 5" in describe("documents.limit=5")
+    text = describe()
+    assert "| job 2 |" in text and "to do |" not in text
+    assert "\n$2: job 2 is kept\n" in text and "generate.sh" not in text.rpartition("Jobs, each")[2]
 
     def fail() -> None:
         raise SlurmError("squeue not found")
 
     monkeypatch.setattr(jobs, "find_all", fail)
-    assert find_changes(steps, record) == ""
+    text = describe("documents.limit=5")
+    assert "null → 5" not in text and "| to do |" in text
 
 
 # ── jobs without a place ─────────────────────────────────────────────────────────────────────────

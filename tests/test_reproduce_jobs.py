@@ -1,5 +1,6 @@
 """Tests how autodata.reproduce arranges jobs: evaluations that share servers, campaigns without room side by side."""
 
+import re
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -7,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from autodata.cluster import jobs
+from autodata.cluster.jobs import Submission
 from autodata.cluster.parts import plan_parts
 from autodata.cluster.resources import Site
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.reproduce import follow, show
-from autodata.reproduce.costs import count_step_gpus
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import Cost, Record, find_ends, make_record, read_record
+from autodata.reproduce.nodes import count_step_gpus, schedule
+from autodata.reproduce.record import Cost, Record, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
 from autodata.reproduce.slurm.joint import join, share_costs
@@ -273,11 +275,27 @@ def test_whatever_may_run_at_the_same_time_has_room(nodes):
 
 def test_a_campaign_that_does_not_fit_alone_is_named():
     steps = graph("recipes/tables/table2.yaml", PAPER)
-    costs = forecast(steps)
-    assert find_too_large(steps, set(), costs, Room(Site(), 6)) == find_too_large(steps, set(), costs, Room()) == ""
-    problem = find_too_large(steps, set(), costs, Room(Site(), 5))
-    assert problem.startswith("generate runs/cs/agentic: its servers need 6 nodes of 8 GPUs, and there are 5; lower")
-    assert find_too_large(steps, {*ARMS}, costs, Room(Site(), 5)) == ""
+    servers = (("kimi", 8, 1), ("strong", 8, 1), ("weak", 1, 32))
+    costs = forecast(steps) | {name: Cost("x", 48, 3600.0, servers=servers) for name in ARMS}
+    assert find_too_large(steps, set(), costs, Room(Site(), 6)) == find_too_large(steps, set(), costs, Room()) == []
+    (problem,) = find_too_large(steps, set(), costs, Room(Site(), 5))  # once for both arms
+    assert problem == (
+        "generate runs/cs/agentic: its servers need 6 nodes of 8 GPUs and have 5; lower "
+        "models.endpoints.weak.server.replicas, which is 32, or correct AUTODATA_NODES in slurm/site.env"
+    )
+    assert find_too_large(steps, {*ARMS}, costs, Room(Site(), 5)) == []
+
+
+def test_every_campaign_that_does_not_fit_is_named():
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    costs = {step.name: Cost("x", 16, servers=(("kimi", 8, 1), ("weak", 8, 1))) for step in steps}
+    costs["eval runs/cs/eval_base"] = Cost("x", 24, servers=(("kimi", 8, 1), ("weak", 8, 2)))
+    first, second = find_too_large(steps, set(), costs, Room(Site(), 1))
+    assert first.startswith("generate runs/cs/agentic: its servers need 2 nodes of 8 GPUs and have 1; one replica of")
+    assert second.startswith("eval runs/cs/eval_base: ")
+    nowhere = find_too_large(steps, set(), costs, Room(Site(), 0))[0]
+    assert nowhere.endswith("and have 0; sinfo lists none: correct AUTODATA_GPUS_PER_NODE or SBATCH_PARTITION in "
+                            "slurm/site.env")  # fmt: skip
 
 
 def test_an_arm_that_is_submitted_again_waits_for_the_one_that_runs(tmp_path, monkeypatch):
@@ -317,13 +335,29 @@ def test_a_dry_run_and_the_forecast_show_who_waits_for_room():
     request = read_request(["recipes/tables/table2.yaml", PAPER], "paper")
     steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
     record = make_record(Path("x"), steps, forecast(steps), set())
-    text = show.describe(request, steps, record, {}, Room(Site(), 8).describe())
+    text = show.describe(request, steps, record, Room(Site(), 8))
     assert "GPUs of a node: 8; nodes for servers: 8." in text
     assert "| 3 | generate runs/cs/cot | 1, 2 | to do | 6 |" in text
     (line,) = [line for line in text.splitlines() if line.startswith("$3: ")]
     assert "--dependency=afterok:$1,afterany:$2 " in line
-    ends = find_ends(steps, forecast(steps))
-    assert ends[ARMS[1]] - ends[ARMS[0]] == 3600.0
+    times = schedule(steps, forecast(steps), Site())
+    assert times[ARMS[1]][1] - times[ARMS[0]][1] == 3600.0
+
+
+def test_forecasts_of_time_have_no_more_nodes_than_there_are(tmp_path, monkeypatch):
+    """Three trainings of two nodes and an evaluation of four become ready together."""
+    table = "recipes/tables/table5.yaml"
+    steps = arrange(graph(table, PAPER), 6)
+    record = make_record(tmp_path, steps, forecast(steps), set())
+    record.write()
+    request = read_request([table, PAPER], "paper")
+    texts = [show.describe(request, steps, record, Room(Site(), nodes)) for nodes in (6, 30)]
+    assert "on at most 6 nodes at a time" in texts[0]
+    hours = [int(re.search(r"tokens, (\d+) h 00 min", text)[1]) for text in texts]
+    assert hours[0] > hours[1]
+    for nodes, count in zip((6, 30), hours, strict=True):
+        monkeypatch.setenv("AUTODATA_NODES", str(nodes))
+        assert f"running steps counted whole: {count} h 00 min," in follow.write_standing(*follow.look(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -373,3 +407,112 @@ def test_the_record_keeps_who_waits_for_room(tmp_path):
     steps = arrange(graph("recipes/tables/table2.yaml", PAPER), 8)
     make_record(tmp_path, steps, forecast(steps), set()).write()
     assert read_record(tmp_path).steps[ARMS[1]].behind == (ARMS[0],)
+
+
+# ── campaigns that no table submitted ────────────────────────────────────────────────────────────
+
+
+def queue_up(monkeypatch, *submissions: tuple[str, str], folder: Path | None = None) -> None:
+    """Let Slurm know jobs by their numbers and their commands, as if called in a folder."""
+    listed = [Submission(id, str(folder or Path.cwd()), tuple(command.split())) for id, command in submissions]
+    monkeypatch.setattr(jobs, "list_submissions", lambda: listed)
+    monkeypatch.setattr(jobs, "list_reasons", lambda: {id: ("RUNNING", "None") for id, _ in submissions})
+
+
+def test_the_servers_of_a_campaign_by_hand_take_room(monkeypatch, tmp_path):
+    queue_up(
+        monkeypatch, ("7", f"/here/slurm/generate.sh recipes/legal/generate.yaml {PAPER}"), ("8", "/bin/other.sh")
+    )
+    room = Room.read({"AUTODATA_NODES": "12"}, tmp_path / "reproduce/table2")
+    assert [(e.name, e.job, e.cost.gpus) for e in room.others] == [("generate runs/legal/agentic (by hand)", "7", 48)]
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    costs = forecast(steps)
+    steps = {step.name: step for step in keep_apart(steps, set(), costs, room)}
+    assert [steps[name].behind for name in ARMS] == [(), (ARMS[0],)]  # the earliest stay: it and the first arm
+    room = replace(room, nodes=11)
+    steps = {step.name: step for step in keep_apart([*steps.values()], set(), costs, room)}
+    assert steps[ARMS[0]].behind == ("generate runs/legal/agentic (by hand)",)
+    text = show.describe(
+        read_request(["recipes/tables/table2.yaml", PAPER], "paper"),
+        [*steps.values()],
+        make_record(tmp_path, [*steps.values()], costs, set()),
+        room,
+    )
+    assert "- job 7 (generate runs/legal/agentic (by hand)): 6" in text
+    assert re.search(r"^\$2: .*--dependency=afterok:\$1,afterany:7 ", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("nodes", [None, 100])
+def test_a_step_waits_for_whoever_makes_its_run_by_hand(monkeypatch, tmp_path, nodes):
+    queue_up(monkeypatch, ("7", f"slurm/generate.sh recipes/cs/generate.yaml {PAPER} documents.limit=5"))
+    room = replace(Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/table2"), nodes=nodes)
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    steps = {step.name: step for step in keep_apart(steps, set(), forecast(steps), room)}
+    assert [steps[name].behind for name in ARMS] == [("generate runs/cs/agentic (by hand)",), ()]
+    assert room.list_jobs() == {"generate runs/cs/agentic (by hand)": "7"}
+
+
+def test_each_part_of_an_array_and_each_evaluation_of_a_job_is_counted(monkeypatch, tmp_path):
+    shard = f"slurm/generate.sh recipes/cs/generate.yaml {PAPER} documents.shard=%a/2"
+    both = f"slurm/eval.sh recipes/cs/eval_cot.yaml {PAPER} --and recipes/cs/eval_agentic.yaml {PAPER}"
+    queue_up(monkeypatch, ("7", shard), ("7", shard), ("9", shard.replace("%a", "1")), ("8", both))
+    room = Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/table2")
+    assert [(e.job, e.cost.gpus) for e in room.others] == [("7", 48), ("7", 48), ("9", 48), ("8", 40), ("8", 32)]
+    assert room.list_jobs()["generate runs/cs/agentic/shards/1_of_2 (by hand)"] == "7:9"
+
+
+def test_whatever_makes_a_run_by_hand_is_awaited(monkeypatch, tmp_path):
+    """An ingest that runs holds its folder: a second one would fail, and Slurm would cancel all after it."""
+    queue_up(
+        monkeypatch,
+        ("5", "slurm/ingest.sh recipes/ingest/ingest_s2orc.yaml"),
+        ("6", f"slurm/train.sh recipes/cs/grpo.yaml {PAPER}"),
+        ("7", f"slurm/run.sh autodata.generate recipes/cs/generate.yaml {ONE_GPU}"),
+        ("8", "slurm/run.sh autodata.verify runs/cs/dataset"),
+        ("9", "slurm/run.sh autodata.eval.tables recipes/tables/table2.yaml"),
+        ("10", "slurm/serve.sh runs/x weak 8"),
+        ("11", "slurm/run.sh"),
+    )
+    room = Room.read({"AUTODATA_NODES": "6"}, tmp_path / "reproduce/table2")
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    arranged = keep_apart(steps, set(), forecast(steps), room)
+    behind = {step.name: step.behind for step in arranged if any("by hand" in name for name in step.behind)}
+    names = ["ingest runs/ingest/s2orc", "generate runs/cs/agentic", "grpo runs/cs/grpo"]
+    assert behind == {name: (f"{name} (by hand)",) for name in names}
+    assert {entry.job for entry in room.others} == {"5", "6", "7"} and not room.unread
+
+
+def test_a_campaign_that_cannot_be_read_from_here_is_named(monkeypatch, tmp_path):
+    queue_up(monkeypatch, ("7", "slurm/generate.sh recipes/cs/generate.yaml"), ("8", "slurm/meta.sh a=[1, 2]"))
+    room = Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/table2")
+    assert (room.others, len(room.unread)) == ([], 2)
+    assert "- job 7 (slurm/generate.sh recipes/cs/generate.yaml in " in room.describe()
+    queue_up(monkeypatch, ("7", f"slurm/generate.sh recipes/cs/generate.yaml {PAPER}"), folder=tmp_path)
+    assert len(Room.read({}, tmp_path / "reproduce/table2").unread) == 1
+
+
+def test_jobs_of_tables_are_not_by_hand(monkeypatch, tmp_path):
+    queue, steps = Queue(monkeypatch), graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}")
+    record = submit(queue, tmp_path, steps)
+    queue_up(monkeypatch, *((id, " ".join(command[1:])) for id, command in queue.commands.items()))
+    for folder in (record.folder, tmp_path / "reproduce/other"):
+        room = Room.read({"AUTODATA_NODES": "9"}, folder)
+        assert not [entry for entry in room.others if "by hand" in entry.name] and not room.unread
+
+
+def test_a_job_that_two_tables_need_is_counted_once(monkeypatch, tmp_path):
+    queue = Queue(monkeypatch)
+    record = submit(queue, tmp_path, graph("recipes/tables/table1.yaml", PAPER, f"runs={tmp_path}"))
+    replace(record, folder=tmp_path / "reproduce/again").write()
+    monkeypatch.setattr(jobs, "list_reasons", lambda: dict.fromkeys(queue.jobs, ("PENDING", "Dependency")))
+    assert [entry.job for entry in Room.read({"AUTODATA_NODES": "9"}, tmp_path / "reproduce/third").others] == [
+        "2",
+        "3",
+    ]
+
+
+def test_how_jobs_were_submitted_is_read(slurm):
+    slurm("squeue", "printf '7|RUNNING|/x|/x/slurm/a.sh b c=1|2\\n8|PENDING|/x|(null)\\n9|COMPLETING|/x|z'")
+    first, second = jobs.list_submissions()
+    assert first == Submission("7", "/x", ("/x/slurm/a.sh", "b", "c=1|2"))
+    assert second.id == "8"

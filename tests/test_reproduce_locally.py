@@ -212,7 +212,7 @@ def test_status_shows_what_runs_here_and_what_waits(tmp_path, monkeypatch):
         waits = ("waiting", "for a_command runs/b")
         assert look() == [("finished", ""), ("running", ""), waits, waits]  # d waits for its turn
         text = follow.write_standing(*follow.look(record.folder))
-    assert "2 h 00 min, 6.0 GPU-hours." in text
+    assert "3 h 00 min, 6.0 GPU-hours." in text  # one step after the other
 
 
 def test_the_numbers_of_earlier_jobs_are_forgotten(tmp_path):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from operator import itemgetter
@@ -45,11 +44,15 @@ def plan(models: Models, run: Path, gpus_per_node: int, graders: Collection[str]
                 f"models.endpoints.{name}: a replica needs {gpus} GPUs, but a node has {gpus_per_node}; lower the "
                 "parallel sizes in server.flags, or correct AUTODATA_GPUS_PER_NODE in slurm/site.env"
             )
-        per_job = gpus_per_node // gpus if gpus else replicas
-        for number in range(math.ceil(replicas / per_job)):
-            in_job = min(per_job, replicas - number * per_job)
+        for number, in_job in enumerate(divide(replicas, gpus, gpus_per_node)):
             groups.append((number, ServerGroup(name, in_job, gpus, _name(name, number, endpoint, run))))
     return [group for _, group in sorted(groups, key=itemgetter(0))]
+
+
+def divide(replicas: int, gpus: int, gpus_per_node: int) -> list[int]:
+    """Divide the replicas of an endpoint over server jobs, each on one node; `gpus` is what a replica takes."""
+    per_job = gpus_per_node // gpus if gpus else replicas
+    return [min(per_job, replicas - first) for first in range(0, replicas, per_job)]
 
 
 def find_served(models: Models, graders: Collection[str] = ()) -> dict[str, Endpoint]:

@@ -27,6 +27,15 @@ class QueuedJob:
     end: float  # the time limit, in seconds since the epoch; infinite until the job runs
 
 
+@dataclass(frozen=True)
+class Submission:
+    """How a job that waits or runs was submitted; each task of an array is one."""
+
+    id: str  # that of the whole array
+    folder: str
+    command: tuple[str, ...]  # the script and its arguments; Slurm does not keep their quotation marks
+
+
 def parse_limit(text: str) -> float:
     """Convert a time limit of sbatch to seconds: m, m:s, h:m:s, d-h, d-h:m or d-h:m:s. Raises SlurmError."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
@@ -71,6 +80,14 @@ def list_reasons() -> dict[str, tuple[str, str]]:
     """Return state and reason of this user's jobs that wait or run, by their numbers. Raises SlurmError."""
     lines = [line.split("|") for line in run(["squeue", "--noheader", "--me", "--format=%i|%T|%r"]).splitlines()]
     return {id: (state, reason) for id, state, reason in lines if state in WAITING_OR_RUNNING}
+
+
+def list_submissions() -> list[Submission]:
+    """Return how this user's jobs that wait or run were submitted, as far as by a script. Raises SlurmError."""
+    lines = run(["squeue", "--noheader", "--me", "--array", "--format=%F|%T|%Z|%o"]).splitlines()
+    listed = [line.split("|", 3) for line in lines]
+    return [Submission(id, folder, tuple(c.split())) for id, state, folder, c in listed
+            if state in WAITING_OR_RUNNING and c.strip()]  # fmt: skip
 
 
 def list_awaited() -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from autodata.plan.queues import SIMULATED_PER_SLOT, QueuePlan, Queues, build_st
 from autodata.plan.workload import PRIORS, Workload, from_priors, from_run
 from autodata.recipes.domain import Documents
 from autodata.recipes.generation import GenerateRecipe
+from autodata.run.folder import read_manifest
 from autodata.serving.llm import role_config
 from autodata.stats.writing import write_usd
 
@@ -50,12 +51,18 @@ class GenerationPlan(QueuePlan):
         return f"{work}, {hours:,.2f} h, {hours * self.gpus:,.2f} GPU-hours"
 
 
+def are_here(documents: Documents) -> bool:
+    """True if the documents are on this machine, and no ingest is still making them."""
+    path = Path(documents.path)
+    return path.exists() and bool((read_manifest(path) or {"finished": True}).get("finished"))
+
+
 def count_documents(documents: Documents, domain: str) -> int:
     """Count the documents of a corpus: those on this machine, else as many as priors.yaml has for the domain.
 
     Raises RecipeError if there is neither a corpus, nor a prior, nor a limit.
     """
-    if not Path(documents.path).exists() and (count := PRIORS["documents"].get(domain, documents.limit)):
+    if not are_here(documents) and (count := PRIORS["documents"].get(domain, documents.limit)):
         return min(count, documents.limit or count)
     return len(read_corpus(documents.path, documents.limit).documents)
 

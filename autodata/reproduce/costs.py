@@ -2,22 +2,17 @@
 
 import argparse
 import json
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from autodata.cluster.fleet import find_graders, find_served
-from autodata.cluster.resources import Site
-from autodata.config import load
 from autodata.data.examples import EXAMPLES
-from autodata.eval.campaign import fit_replicas
 from autodata.plan.commands import estimate_command, estimate_ingest, is_here, measure_corpus
 from autodata.plan.evaluation import EvaluationPlan, QuestionTypesPlan
-from autodata.plan.generation import GenerationPlan
+from autodata.plan.generation import GenerationPlan, are_here
 from autodata.plan.meta import MetaPlan
 from autodata.plan.plan import Plan, make_plan
 from autodata.plan.problems import are_counted
@@ -31,18 +26,21 @@ from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
-from autodata.reproduce.record import TABLES, VERIFY, Cost, find_ends
+from autodata.reproduce.nodes import (
+    count_processes,
+    count_step_gpus,
+    fit,
+    fit_evaluation,
+    keep_one_of_each,
+    starts_one_of_each,
+)
+from autodata.reproduce.record import TABLES, VERIFY, Cost
 from autodata.run.folder import read_manifest
-from autodata.serving.costs import LEDGER, count_gpus
+from autodata.serving.costs import LEDGER
 from autodata.types import UserError
 
 _SAME = ("run", "dataset", "arms", "label", "evaluated", "evaluate_dataset", "journal")  # keys that change no forecast
 _WEIGHT, _MOMENTS = 2, 12  # bytes per parameter: bfloat16 weights; float32 weights and both moments of AdamW
-
-
-def count_nodes(cost: Cost, site: Site) -> int:
-    """Count whole nodes; without a GPU a step is one job on a part of a node."""
-    return math.ceil(cost.gpus / max(1, site.gpus_per_node))  # a site may say that its nodes have none
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ class Evidence:
     speeds: Sequence[str] = ()  # stated by the user
     finished: Sequence[Step] = ()  # steps whose runs say what they took
     runs: Sequence[Path] = ()  # finished runs whose calls say how fast servers are, the latest first
+    is_local: bool = False  # the steps run on this machine, where each server has one replica
 
 
 def forecast(steps: Sequence[Step], evidence: Evidence = Evidence()) -> dict[str, Cost]:
@@ -62,7 +61,7 @@ def forecast(steps: Sequence[Step], evidence: Evidence = Evidence()) -> dict[str
     costs = {}
     for step in steps:
         if step.name in finished:
-            costs[step.name] = measure(step) or Cost("its run does not say what it took", count_step_gpus(step.recipe))
+            costs[step.name] = measure(step, evidence.is_local)
             continue
         key = _identify(step.recipe)
         if key not in known:
@@ -71,16 +70,17 @@ def forecast(steps: Sequence[Step], evidence: Evidence = Evidence()) -> dict[str
     return costs
 
 
-def measure(step: Step) -> Cost | None:
-    """Read what a finished step took; None if its run does not say it."""
+def measure(step: Step, is_local: bool = False) -> Cost:
+    """Read what a finished step took, as far as its run says it."""
+    gpus = count_step_gpus(fit(step, is_local))
     manifest = read_manifest(Path(step.target)) if step.module not in (VERIFY, TABLES) else None
     if not manifest or not isinstance(seconds := manifest.get("elapsed_s"), int | float):
-        return None
+        return Cost("its run does not say what it took", gpus)
     ledger = LEDGER.validate_python(manifest.get("ledger") or {})
     counts = not isinstance(step.recipe, GrpoRecipe)  # a training's ledger has its judge alone
     tokens = float(sum(cost.tokens for cost in ledger.values())) if counts else None
     source = "measured: this run" if counts else "measured: this run, which does not count the trained model's tokens"
-    return Cost(source, count_step_gpus(step.recipe), float(seconds), tokens)
+    return Cost(source, gpus, float(seconds), tokens)
 
 
 def _check_speeds(steps: Sequence[Step], speeds: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ def _forecast_step(step: Step, evidence: Evidence) -> Cost:
     try:
         plan = _plan(step, evidence)
     except UserError as problem:
-        return Cost(f"not planned: {problem}", count_step_gpus(step.recipe))
+        return Cost(f"not planned: {problem}", count_step_gpus(fit(step, evidence.is_local)))
     return _forecast_training(plan) if isinstance(plan, TrainingPlan) else _forecast_calls(plan, step.recipe)
 
 
@@ -122,7 +122,11 @@ def _forecast_training(plan: TrainingPlan) -> Cost:
     parts += _tell_speeds({n: s for n, s in plan.setting.stations.items() if n != STUDENT}, plan.origin)
     gpus, seconds, tokens = sum(plan.gpus.values()), plan.course.seconds, plan.course.tokens
     is_assumed = plan.origin == UNMEASURED
-    return Cost("; ".join(parts), gpus, seconds, tokens, _count_disk(plan), assumed=is_assumed)
+    judge = {name: station for name, station in plan.setting.stations.items() if name != STUDENT}
+    groups = {name: count for name, count in plan.gpus.items() if name not in judge}  # those that train or sample
+    servers = (*((name, 1, count) for name, count in groups.items() if count), *_list_servers(judge))
+    cost = Cost("; ".join(parts), gpus, seconds, tokens, _count_disk(plan), assumed=is_assumed)
+    return replace(cost, servers=servers)
 
 
 def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
@@ -136,12 +140,21 @@ def _forecast_calls(plan: QueuePlan, recipe: Any) -> Cost:
     is_assumed = bool(plan.origin == UNMEASURED or uncounted or chosen)
     seconds = None if unknown else fmean(plan.seconds)
     busy = () if unknown else tuple((name, plan.utilisation(name) * seconds) for name in sorted(plan.stations))
-    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, is_assumed, busy)
+    servers = _list_servers(plan.stations)
+    return Cost("; ".join(parts), plan.gpus, seconds, plan.tokens, disk_gb, is_assumed, busy, servers)
+
+
+def _list_servers(stations: Mapping[str, Station]) -> tuple[tuple[str, int, int], ...]:
+    """List the servers that have a job of their own; those that share their GPUs are in one job with their command."""
+    used = {name: station for name, station in stations.items() if station.gpus}
+    if any(station.place not in ("", name) for name, station in used.items()):
+        return ()
+    return tuple((name, station.gpus, station.replicas) for name, station in used.items())
 
 
 def _tell_uncounted(plan: QueuePlan, recipe: Any) -> list[str]:
     """Say which number of documents or problems is assumed, because the data are not here yet."""
-    if isinstance(plan, GenerationPlan) and not Path(recipe.documents.path).exists():
+    if isinstance(plan, GenerationPlan) and not are_here(recipe.documents):
         return [f"{plan.total * recipe.documents.per_group:,} documents assumed"]
     if isinstance(plan, EvaluationPlan) and not are_counted(recipe):
         return [f"{sum(problems.count for problems in plan.sets.values()):,} problems assumed"]
@@ -161,8 +174,8 @@ def _plan(step: Step, evidence: Evidence) -> Plan:
     for other in evidence.finished:
         if is_alike(step.recipe, other.recipe):
             with suppress(UserError):  # it has another arm, or too little in it
-                return _plan_like(step, _make_options(step, evidence, Path(other.target)))
-    return _plan_like(step, _make_options(step, evidence, None))
+                return _plan_like(step, _make_options(step, evidence, Path(other.target)), evidence.is_local)
+    return _plan_like(step, _make_options(step, evidence, None), evidence.is_local)
 
 
 def is_alike(recipe: Any, other: Any) -> bool:
@@ -179,20 +192,21 @@ def _select(recipe: Any, key: str) -> Any:
     return recipe
 
 
-def _plan_like(step: Step, options: argparse.Namespace) -> Plan:
-    """Plan a step; an evaluation with as many replicas as slurm/eval.sh gives it. Raises UserError."""
+def _plan_like(step: Step, options: argparse.Namespace, is_local: bool) -> Plan:
+    """Plan a step with the replicas that its job starts. Raises UserError."""
+    if starts_one_of_each(step, is_local):
+        return make_plan(keep_one_of_each(step.recipe), options)
     plan = make_plan(step.recipe, options)
-    if isinstance(plan, EvaluationPlan) and (fitting := fit_replicas(step.recipe, plan.total)):
-        values = [f"{key}={value}" for key, value in fitting.items()]
-        return make_plan(load(EvalRecipe, [*step.arguments, *values]), options)
-    return plan
+    fitting = fit_evaluation(step, plan.total) if isinstance(plan, EvaluationPlan) else None
+    return make_plan(fitting, options) if fitting else plan
 
 
 def _make_options(step: Step, evidence: Evidence, like: Path | None) -> argparse.Namespace:
     """Make the options of `autodata.plan` for a step, with only the speeds of the endpoints that it uses."""
     used = {*step.recipe.models.endpoints, STUDENT if isinstance(step.recipe, GrpoRecipe) else ""}
     fitting = [text for text in evidence.speeds if text.partition("=")[0] in used]
-    values = {"like": like, "runs": evidence.runs, "gpus": None, "accepted": None, "repeats": 1, "documents": None}
+    gpus = count_processes(step.recipe) if isinstance(step.recipe, GrpoRecipe) else None
+    values = {"like": like, "runs": evidence.runs, "gpus": gpus, "accepted": None, "repeats": 1, "documents": None}
     return argparse.Namespace(recipe=list(step.arguments), speed=fitting, **values)
 
 
@@ -202,21 +216,3 @@ def _count_disk(plan: TrainingPlan) -> float:
     models = (1 + len(recipe.save_models_at)) * _WEIGHT * shape.parameters
     checkpoint = _WEIGHT * shape.parameters + _MOMENTS * (shape.adapters or shape.trained)
     return (models + int(recipe.trainer.get("save_total_limit") or 1) * checkpoint) / 1e9
-
-
-def count_step_gpus(recipe: Any) -> int:
-    """Count the GPUs of the servers that a step starts."""
-    models = getattr(recipe, "models", None)
-    if models is None:
-        return 0
-    servers = [endpoint.server for endpoint in find_served(models, find_graders(recipe)).values() if endpoint.server]
-    alone = sum(server.replicas * count_gpus(server) for server in servers if not server.shares_gpus)
-    return alone + max((count_gpus(server) for server in servers if server.shares_gpus), default=0)
-
-
-def count_most_nodes(steps: Sequence[Step], costs: Mapping[str, Cost], site: Site) -> int:
-    """Count the nodes that are in use at once, at most, if every step begins as soon as it can."""
-    ends = find_ends(steps, costs)
-    starts = {name: end - (costs[name].seconds or 0.0) for name, end in ends.items()}
-    at_once = ([n for n in starts if starts[n] <= moment < ends[n]] for moment in starts.values())
-    return max((sum(count_nodes(costs[name], site) for name in names) for names in at_once), default=0)

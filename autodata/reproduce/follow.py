@@ -6,9 +6,12 @@ from pathlib import Path
 
 from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
+from autodata.doctor.environment import read_site
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.local.logs import find_failed
-from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, find_ends, mark, read_record
+from autodata.reproduce.nodes import schedule
+from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, mark, read_record
+from autodata.reproduce.slurm.room import Room
 from autodata.reproduce.slurm.waits import find_outside
 from autodata.run.locks import is_held
 from autodata.run.snapshot import describe, read_snapshot
@@ -144,7 +147,7 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
     if not left:
         yield "Everything is finished."
         return
-    yield _sum_up(left)
+    yield _sum_up(left, None if is_held(record.folder) else Room.count(read_site()))
     if outside := dict.fromkeys(job for standing in standings for job in standing.outside):
         yield f"The wait for jobs outside this table comes on top: {', '.join(outside)}."
     if any(entry.cost.assumed for entry in record.steps.values()):
@@ -153,7 +156,8 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
         yield f"Died: {', '.join(dead)}. Repair the cause and give the same command of slurm/reproduce.sh again."
 
 
-def _sum_up(left: Sequence[StepRecord]) -> str:
+def _sum_up(left: Sequence[StepRecord], room: Room | None) -> str:
+    """Sum the forecasts of the steps that are left. Without a room, one step runs after the other on this machine."""
     costs = {entry.name: entry.cost for entry in left}
     unknown = sum(cost.seconds is None for cost in costs.values())
     if unknown == len(left):
@@ -161,6 +165,10 @@ def _sum_up(left: Sequence[StepRecord]) -> str:
     is_assumed = any(cost.assumed for cost in costs.values())
     hours = sum(cost.gpu_hours or 0.0 for cost in costs.values())
     gpu_hours = mark(f"{hours:,.1f}", is_assumed and hours > 0)
-    duration = mark(write_duration(max(find_ends(left, costs).values())), is_assumed)
+    if room:
+        seconds = max(end for _, end in schedule(left, costs, room.site, room.nodes).values())
+    else:
+        seconds = sum(cost.seconds or 0.0 for cost in costs.values())
+    duration = mark(write_duration(seconds), is_assumed)
     without = f"; {unknown} of {len(left)} steps have no forecast of time" if unknown else ""
     return f"Left by the forecast, running steps counted whole: {duration}, {gpu_hours} GPU-hours{without}."

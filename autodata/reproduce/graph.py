@@ -69,7 +69,10 @@ def build(request: Request) -> list[Step]:
         graph.add_table(table)
     if unused := next((a for a in (*request.files, *request.values) if a not in graph.used), None):
         kinds = sorted({step.module for step in graph.steps.values()})
-        raise WrongCall(f"{unused}: no step has a key of this name; the steps are of {', '.join(kinds)}")
+        problem = (
+            "no step has a key of this name" if "=" in unused else "no step has the keys of this file; leave it out"
+        )
+        raise WrongCall(f"{unused}: {problem}; the steps are of {', '.join(kinds)}")
     graph.check_corpora()
     return list(graph.steps.values())
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.config import REPO
+from autodata.plan.generation import are_here
+from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step, list_strings
 from autodata.reproduce.record import Cost
@@ -46,6 +48,16 @@ def list_missing_data(steps: Sequence[Step]) -> dict[str, list[str]]:
             if not Path(text).exists() and made.isdisjoint((Path(text), *Path(text).parents)):
                 missing.setdefault(text, []).append(step.name)
     return missing
+
+
+def list_uncounted(steps: Sequence[Step]) -> list[tuple[Step, list[str]]]:
+    """List the ingests whose documents nobody has counted yet, each with the steps that generate from them."""
+    makers = {step.target: step for step in steps}
+    readers: dict[str, list[str]] = {}
+    for step in steps:
+        if isinstance(step.recipe, GenerateRecipe) and not are_here(step.recipe.documents):
+            readers.setdefault(step.recipe.documents.path, []).append(step.name)
+    return [(makers[path], names) for path, names in readers.items() if path in makers]
 
 
 def list_missing_keys(steps: Sequence[Step], environment: Mapping[str, str]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Keeps the graph of a request in its folder: the steps, their forecasts and the numbers of their jobs."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +60,7 @@ class Cost:
     disk_gb: float = 0.0
     assumed: bool = False  # a number rests on priors.yaml
     busy: tuple[tuple[str, float], ...] = ()  # for how many seconds each server works, by its endpoint
+    servers: tuple[tuple[str, int, int], ...] = ()  # endpoint, GPUs of a replica, replicas; those of `gpus`
 
     @property
     def gpu_hours(self) -> float | None:
@@ -132,15 +133,3 @@ def read_record(folder: Path) -> Record:
 def read_others(folder: Path) -> list[Record]:
     """Read the records of other requests whose runs lie in the same folder. Raises RunError."""
     return [read_record(path.parent) for path in sorted(folder.parent.glob(f"*/{STEPS}")) if path.parent != folder]
-
-
-def find_ends(steps: Iterable[Node], costs: Mapping[str, Cost]) -> dict[str, float]:
-    """Find when each step ends, in seconds, if it begins as soon as the steps before it have ended.
-
-    A step without a forecast takes no time here, and so does a finished one, which is not among `steps`.
-    """
-    ends: dict[str, float] = {}
-    for step in steps:
-        start = max((ends.get(name, 0.0) for name in (*step.after, *step.behind)), default=0.0)
-        ends[step.name] = start + (costs[step.name].seconds or 0.0)
-    return ends

@@ -29,6 +29,7 @@ from autodata.reproduce.local.published import compare_published
 from autodata.reproduce.local.run import StepFailed, run_all
 from autodata.reproduce.record import TABLES, VERIFY, Cost, Record, make_record
 from autodata.reproduce.request import SCALES, Request, read_request
+from autodata.reproduce.slurm.jobs import note_kept
 from autodata.reproduce.slurm.submission import describe_jobs, submit
 from autodata.stats.writing import write_count, write_duration
 from autodata.types import UserError
@@ -49,14 +50,14 @@ def main() -> None:
     request = read_request(options.table, options.scale)
     steps = build(request)
     if options.dry_run:
-        finished, costs = look_at(request, steps, options.speed)
+        finished, costs = look_at(request, steps, options.speed, options.local)
         describe = describe_here if options.local else describe_jobs
         print(describe(request, steps, finished, costs))
         return
     with hold_alone(request, options.local):
         if request.ignored:
             print(request.explain_ignored(), flush=True)
-        finished, costs = look_at(request, steps, options.speed)
+        finished, costs = look_at(request, steps, options.speed, options.local)
         if not options.local:
             submit(request, steps, finished, costs)
             print(f"to follow the jobs: python -m autodata.status {request.folder}")
@@ -66,16 +67,19 @@ def main() -> None:
         print("\n".join(describe_end(request, steps, count, time.monotonic() - start)))
 
 
-def look_at(request: Request, steps: Sequence[Step], speeds: Sequence[str]) -> tuple[set[str], Mapping[str, Cost]]:
+def look_at(
+    request: Request, steps: Sequence[Step], speeds: Sequence[str], is_local: bool
+) -> tuple[set[str], Mapping[str, Cost]]:
     """Look at what is finished, and forecast the rest. Raises UserError."""
     require_same(steps)
     finished = find_finished(steps)
     made = [step for step in steps if step.name in finished]
-    return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs))))
+    return finished, forecast(steps, Evidence(speeds, made, find_measured(Path(request.runs)), is_local))
 
 
 def describe_here(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> str:
-    return show.describe_here(request, steps, make_record(request.folder, steps, costs, finished), read_site())
+    record = note_kept(make_record(request.folder, steps, costs, finished), {})
+    return show.describe_here(request, steps, record, read_site())
 
 
 def run_here(steps: Sequence[Step], record: Record) -> int:

@@ -59,7 +59,7 @@ def read_request(arguments: Sequence[str], scale: str) -> Request:
     steps = tuple(text for text in values if not _is_own(text))
     _require_shared(steps)
     own = _read_own([text for text in values if _is_own(text)])
-    runs = _tidy(own.pop(_RUNS, RUNS))
+    runs = tidy(own.pop(_RUNS, RUNS))
     tables = _find_tables(Path(find_shipped(table)), scale)
     name = Path(table).stem + ("_small" if scale == "small" else "")
     if scale == "small":  # its recipes name the embedded model, so that the same command line tries the same graph
@@ -86,7 +86,7 @@ def _read_own(texts: Sequence[str]) -> dict[str, str]:
     return own
 
 
-def _tidy(folder: str) -> str:
+def tidy(folder: str) -> str:
     """Write a folder in one way, because runs remember the paths that they were made from: below this one if it is."""
     path = Path(os.path.abspath(folder))
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

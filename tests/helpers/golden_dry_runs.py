@@ -22,7 +22,7 @@ def describe(table: str) -> str:
     steps, room = build(request), Room()
     steps, costs = join(steps, set(), forecast(steps), room)
     record = make_record(request.folder, steps, costs, set())
-    return _HASH.sub("HASH", show.describe(request, steps, record, {}, room.describe())) + "\n"
+    return _HASH.sub("HASH", show.describe(request, steps, record, room)) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from autodata.cluster.resources import Site
 from autodata.reproduce import follow
 from autodata.reproduce.record import StepRecord, read_record
+from autodata.reproduce.slurm.by_hand import ByHand
 from tests.slurm.cluster import Cluster, until
 from tests.slurm.test_campaign import REPO, SMALL_NODES, STAND_IN
 from tests.slurm.test_scripts import call
@@ -145,3 +147,15 @@ def test_an_arm_without_room_beside_the_other_waits_for_its_end(cluster: Cluster
     assert "no finished run" not in table.finish()
     first, second = (cluster.show(table.find(f"generate small/{arm}").job)[0] for arm in ("agentic", "cot"))
     assert first["EndTime"] <= second["StartTime"]
+
+
+def test_slurm_knows_how_a_campaign_was_called_by_hand(cluster: Cluster):
+    recipe, models = "recipes/legal/generate.yaml", "recipes/models/paper.yaml"
+    call = (str(REPO / "slurm/generate.sh"), recipe, models, "documents.limit=5")
+    job = cluster.run("sbatch", "--parsable", "--hold", f"--chdir={REPO}", "--array=1-2", *call)
+    try:
+        (campaign,) = {found.name: found for found in ByHand.find((), Site()).counted if found.job == job}.values()
+        assert (campaign.name, campaign.cost.gpus) == ("generate runs/legal/agentic (by hand)", 48)
+        assert not [found for found in ByHand.find((job,), Site()).counted if found.job == job]
+    finally:
+        cluster.cancel(job)

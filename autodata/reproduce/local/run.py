@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from autodata.cluster.training.placement import Launch
@@ -18,7 +17,7 @@ from autodata.reproduce.local.logs import FOLDER, Log
 from autodata.reproduce.local.screen import Screen
 from autodata.reproduce.local.servers import SharedServers
 from autodata.reproduce.record import Record
-from autodata.reproduce.slurm.jobs import choose_accelerate
+from autodata.reproduce.slurm.jobs import choose_accelerate, note_kept
 from autodata.serving.vllm import die_with_parent
 from autodata.types import UserError
 
@@ -42,7 +41,7 @@ def run_all(steps: Sequence[Step], record: Record) -> int:
     if todo:
         print(f"logs of the steps: {record.folder / FOLDER}", flush=True)
     with Screen(len(steps)) as screen, closing(SharedServers(record.folder)) as servers:
-        _forget_jobs(record).write()
+        note_kept(record, {}).write()  # numbers of earlier jobs say nothing of the steps that run here
         for place, (number, step) in enumerate(todo, 1):
             screen.begin(number, step.name, Path(step.target))
             later = [other for _, other in todo[place:]]
@@ -52,11 +51,6 @@ def run_all(steps: Sequence[Step], record: Record) -> int:
             screen.note("")
             _run(step, more, Log.of(record.folder, number, step.name), screen)
     return len(todo)
-
-
-def _forget_jobs(record: Record) -> Record:
-    """Forget the numbers of earlier jobs, which say nothing of the steps that run here."""
-    return replace(record, steps={name: replace(entry, job="") for name, entry in record.steps.items()})
 
 
 def make_command(step: Step, more: Sequence[str] = ()) -> list[str]:

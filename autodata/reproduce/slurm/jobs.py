@@ -32,7 +32,8 @@ _SCRIPTS = {
     "autodata.eval.run": EVAL,
 }
 CAMPAIGN_MODULES = tuple(module for module, script in _SCRIPTS.items() if script in CAMPAIGNS)
-_RUN = "run.sh"
+MODULES = {script: module for module, script in _SCRIPTS.items()}
+RUN = "run.sh"
 _ACCELERATE = "AUTODATA_ACCELERATE"
 
 Job = tuple[Step, ...]  # a step, or several evaluations that share servers
@@ -74,7 +75,7 @@ def write_call(job: Job) -> list[str]:
     first, *others = job
     script = choose_script(first)
     joined = [*first.arguments, *(word for step in others for word in (AND, *step.arguments))]
-    return [script, *([first.module] if script == _RUN else []), *joined]
+    return [script, *([first.module] if script == RUN else []), *joined]
 
 
 def choose_script(step: Step) -> str:
@@ -83,7 +84,7 @@ def choose_script(step: Step) -> str:
     served = find_served(models, find_graders(step.recipe)).values() if models else ()
     has_shared = any(endpoint.server and endpoint.server.shares_gpus for endpoint in served)
     is_training = isinstance(step.recipe, GrpoRecipe)  # its job serves the judge
-    return _RUN if has_shared and not is_training else _SCRIPTS.get(step.module, _RUN)
+    return RUN if has_shared and not is_training else _SCRIPTS.get(step.module, RUN)
 
 
 def choose_accelerate(recipe: object) -> str | None:
@@ -116,14 +117,18 @@ def submit_all(steps: Sequence[Step], record: Record, others: Mapping[str, str] 
     return record
 
 
-def find_changes(steps: Sequence[Step], record: Record) -> str:
-    """Say which jobs in the queue have other settings than these steps; nothing if Slurm cannot be asked from here."""
+def find_kept(steps: Sequence[Step], record: Record) -> dict[str, str]:
+    """Find the jobs in the queue that would be kept; none if Slurm cannot be asked from here."""
     todo = [step for step in steps if not record.steps[step.name].finished]
     try:
-        kept = _keep(todo, _find_by_step(todo, jobs.find_all()))
+        return _keep(todo, _find_by_step(todo, jobs.find_all()))
     except SlurmError:
-        return ""
-    return describe_changes(todo, kept, find_arguments(record))
+        return {}
+
+
+def note_kept(record: Record, kept: Mapping[str, str]) -> Record:
+    """Leave a record only the numbers of the jobs that are kept."""
+    return replace(record, steps={n: replace(entry, job=kept.get(n, "")) for n, entry in record.steps.items()})
 
 
 def _note(record: Record, job: Mapping[str, tuple[str, ...]], id: str, verb: str) -> Record:

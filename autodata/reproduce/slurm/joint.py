@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.recipes.models import Endpoint
-from autodata.reproduce.costs import count_nodes
 from autodata.reproduce.graph import Step
+from autodata.reproduce.nodes import count_nodes
 from autodata.reproduce.record import TABLES, Cost
 from autodata.reproduce.slurm.jobs import EVAL, choose_script
 from autodata.reproduce.slurm.room import Room
@@ -80,7 +80,9 @@ def share_costs(group: Sequence[Step], costs: Mapping[str, Cost]) -> dict[str, C
         gpus = sum(e.server.replicas * count_gpus(e.server) for e in lent.values() if e.server)
         source = f"{cost.source}; shares {', '.join(lent)}" if lent else cost.source
         time = cost.seconds if cost.seconds is None else seconds
-        shared[step.name] = replace(cost, source=source, gpus=cost.gpus - gpus, seconds=time, assumed=is_assumed)
+        own = tuple(server for server in cost.servers if server[0] not in lent)
+        rest = replace(cost, gpus=cost.gpus - gpus, servers=own)
+        shared[step.name] = replace(rest, source=source, seconds=time, assumed=is_assumed)
     return shared
 
 

@@ -7,7 +7,8 @@ from autodata.reproduce import show
 from autodata.reproduce.graph import Step
 from autodata.reproduce.record import Cost, Record, make_record
 from autodata.reproduce.request import Request
-from autodata.reproduce.slurm.jobs import find_changes, submit_all
+from autodata.reproduce.slurm.changes import describe_changes, find_arguments
+from autodata.reproduce.slurm.jobs import find_kept, note_kept, submit_all
 from autodata.reproduce.slurm.joint import join
 from autodata.reproduce.slurm.room import Room, find_too_large, find_unplaced, keep_apart
 from autodata.types import WrongCall
@@ -19,10 +20,9 @@ def describe_jobs(request: Request, steps: Sequence[Step], finished: set[str], c
     """Describe the jobs of all steps before the first is submitted."""
     room = Room.read(read_site(), request.folder)
     steps, record, problems = _arrange(request, steps, finished, costs, room)
-    problems += [problem] if (problem := find_changes(steps, record)) else []
-    head = ["What is missing, so that nothing would be submitted:"] if problems else []
-    refused = "\n".join([*head, *(f"- {problem}" for problem in problems)])
-    return show.describe(request, steps, record, read_site(), f"{room.describe()}\n\n{refused}".strip())
+    kept, todo = find_kept(steps, record), [step for step in steps if step.name not in finished]
+    problems += [problem] if (problem := describe_changes(todo, kept, find_arguments(record))) else []
+    return show.describe(request, steps, note_kept(record, kept), room, problems)
 
 
 def submit(request: Request, steps: Sequence[Step], finished: set[str], costs: Mapping[str, Cost]) -> None:
@@ -42,4 +42,4 @@ def _arrange(
     arranged = keep_apart(joined, finished, costs, room)
     record = make_record(request.folder, arranged, costs, finished)
     too_large = find_too_large(arranged, finished, costs, room)
-    return arranged, record, [*([too_large] if too_large else []), *find_unplaced(arranged, finished, room.site)]
+    return arranged, record, [*too_large, *find_unplaced(arranged, finished, room.site)]
