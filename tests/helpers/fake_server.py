@@ -1,7 +1,10 @@
 """A scripted OpenAI-compatible server on loopback. It lives in tests only."""
 
+import errno
 import hashlib
+import itertools
 import json
+import os
 import random
 import threading
 import time
@@ -18,6 +21,10 @@ from autodata.domains.skills.tasks import SKILLS
 MODEL = "fake"
 NAMES = (MODEL, "weak", "strong")  # models that it lists
 ROOTS: dict[str, str | None] = {}  # model name → weights, as vLLM reports them
+
+# No port is used twice, nor by two workers: a client of an earlier test that still asks its server would ask ours.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = itertools.count(10_000 + 5_000 * (_WORKER % 4) + os.getpid() % 1_000)
 
 
 @dataclass
@@ -42,7 +49,8 @@ class FakeServer(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, script: Script, port: int = 0, key: str = ""):
-        super().__init__(("127.0.0.1", port), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler, bind_and_activate=False)
+        self._listen(port)
         self.script = script
         self.key = key  # the key that calls must bring, if any
         self.models: Scripted | None = None  # its list of models, if not NAMES
@@ -53,6 +61,18 @@ class FakeServer(ThreadingHTTPServer):
         self.waiting = 0  # reported, beside those that run
         self.most_running = 0
         self.lock = threading.Lock()
+
+    def _listen(self, port: int) -> None:
+        """Listen on this port, or on the next one of ours that is free."""
+        for candidate in [port] if port else _PORTS:
+            self.server_address = ("127.0.0.1", candidate)
+            try:
+                self.server_bind()
+                break
+            except OSError as error:
+                if port or error.errno != errno.EADDRINUSE:
+                    raise
+        self.server_activate()
 
     @property
     def url(self) -> str:

@@ -86,7 +86,9 @@ def find_last(layers: list[Layer], key: str) -> tuple[Layer, str] | None:
 
 def find_files(layer: Layer) -> Layer:
     """Point values such as recipes/demo/documents to the package where the current folder has no such file."""
-    return Layer(layer.name, OmegaConf.create(find_all_shipped(OmegaConf.to_container(layer.values))))
+    values = OmegaConf.to_container(layer.values)
+    found = find_all_shipped(values)
+    return layer if found == values else Layer(layer.name, OmegaConf.create(found))
 
 
 def require_here(layers: list[Layer]) -> None:
