@@ -66,6 +66,14 @@ def test_the_page_on_the_structure_is_true_of_the_tree():
         assert int(told.replace(",", "")) == pytest.approx(measured[name], rel=0.1), name
 
 
+@pytest.mark.parametrize("path", ["autodata/__init__.py", "README.md"])
+def test_every_folder_is_introduced(path):
+    folders = {p.name for p in (REPO / "autodata").iterdir() if (p / "__init__.py").exists() and not p.is_symlink()}
+    introduced = set(re.findall(r"^ +(\w+)/ +\S", (REPO / path).read_text(), re.MULTILINE))
+    assert len(folders) > 10
+    assert folders <= introduced
+
+
 def test_every_module_that_a_text_names_exists():
     named = set()
     for path in SOURCES:
