@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy
 
-from autodata.stats.crossed import Cells, find_t, split_variance
+from autodata.stats.crossed import Cells, split_variance
+from autodata.stats.intervals import find_t
 from autodata.stats.writing import write_table
 
 SEEDS = (3, 5, 10)

@@ -15,7 +15,7 @@ import pytest
 
 from autodata.judge_audit import audit as module
 from autodata.judge_audit import findings
-from autodata.judge_audit.audit import order_attempts
+from autodata.judge_audit.asking import order_attempts
 from autodata.loop import rubric
 from autodata.run.snapshot import read_snapshot
 from autodata.serving.journal import Journal

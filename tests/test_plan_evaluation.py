@@ -2,7 +2,6 @@
 
 import json
 import re
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,13 @@ from autodata.plan.workload import Call, Story
 from autodata.run.folder import Run
 from autodata.serving.costs import LEDGER, Cost
 from autodata.types import Outcome, Role
-from tests.helpers.commands import plan
+from tests.helpers.commands import options, plan
 from tests.helpers.recipes import ON_CPU, load_committed
 
 CS, PRBENCH = "recipes/cs/eval_base.yaml", "recipes/legal/prbench_base.yaml"
 RECIPES = sorted(str(p) for name in ("eval", "prbench") for p in Path("recipes").glob(f"*/{name}_*.yaml"))
 __all__ = ["plan"]  # a fixture
 SPEED = ReplicaSpeed(0.001, 0.01, 0.001)
-
-
-def options(**values: object) -> Namespace:
-    return Namespace(
-        **{"like": None, "runs": (), "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1}
-        | values
-    )
 
 
 @pytest.fixture

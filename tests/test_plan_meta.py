@@ -2,7 +2,6 @@
 
 import random
 import re
-from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -19,16 +18,11 @@ from autodata.recipes.corpora import IngestRecipe
 from autodata.recipes.evaluation import QuestionTypesRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.types import Role
+from tests.helpers.commands import options
 from tests.helpers.training_world import make_dataset
 
 PAPER = "recipes/models/paper.yaml"
 SMALL = ("iterations=3", "splits={training: 4, validation: 3, test: 2}", "minibatch=2", "domain.max_rounds=2")
-
-
-def options(**values: object) -> Namespace:
-    return Namespace(
-        **{"like": None, "speed": [], "gpus": None, "documents": None, "repeats": 1, "runs": (), **values}
-    )
 
 
 def meta(*changes: str) -> MetaRecipe:

@@ -3,7 +3,6 @@
 import json
 import random
 import re
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +23,7 @@ from autodata.plan.training.shape import ModelShape, read_shape
 from autodata.plan.training.steps import STUDENT, Setting, estimate_update
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.folder import Run
-from tests.helpers.commands import plan
+from tests.helpers.commands import options, plan
 from tests.helpers.recipes import MODELS, ON_CPU, load_committed
 from tests.helpers.training_world import make_dataset
 
@@ -39,13 +38,6 @@ SHAPE = ModelShape("tiny", 1000, 1000, 0, 1000, 8, 2, 100, 50, 16, 8)
 __all__ = ["plan"]  # a fixture
 SPEED = ReplicaSpeed(0.0, 0.01, 0.0)  # a token takes 0.01 s, however many requests there are
 GB = 1e9
-
-
-def options(**values: object) -> Namespace:
-    return Namespace(
-        **{"like": None, "runs": (), "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1}
-        | values
-    )
 
 
 def recipe(*changes: str) -> GrpoRecipe:

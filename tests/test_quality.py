@@ -6,7 +6,7 @@ import pytest
 from datatrove.data import Document
 
 from autodata.config import RecipeError
-from autodata.corpora.quality import Quality, require_usable
+from autodata.corpora.quality import QualityCheck, require_usable
 from autodata.corpora.record import Drop
 from autodata.recipes.corpora import QualityFilters
 
@@ -23,7 +23,7 @@ PROSE = (
 def find_reason(text: str, **filters: object) -> str:
     """Return why a text is dropped; empty if it is kept."""
     try:
-        Quality(QualityFilters(**filters)).check(Document(text, "id"))
+        QualityCheck(QualityFilters(**filters)).check(Document(text, "id"))
     except Drop as drop:
         return drop.reason
     return ""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autodata.report.chain import list_tables, read_table, sort_chain
+from autodata.report.chain import Link, list_facts, list_tables, read_table, sort_chain
 from autodata.report.index import main, report, write_card
 from autodata.report.storyboard import Story, choose_story, tell_story
 from autodata.report.training import describe_watched
@@ -213,3 +213,10 @@ def test_where_a_model_has_two_scores_both_say_on_how_many_answers_they_rest(tmp
     assert "on few answers: 1 example of agentic_test." in text_of(report(folder).read_text())
     assert "(1 example of agentic_test, 1 answer each)" in text_of((folder / "w_train" / "report.html").read_text())
     assert "4 examples, 2 answers each" in text_of((folder / "x_before" / "report.html").read_text())
+
+
+def test_a_run_that_accepted_nothing_says_so_at_the_head_of_the_index(tmp_path):
+    summary = {"accepted_documents": 0, "documents": 32}
+    links = [Link(tmp_path / "none", {"summary": summary}), Link(tmp_path / "not_yet", {"summary": {}})]
+    (fact,) = list_facts(links, tmp_path)
+    assert (fact.name, fact.value, fact.note) == ("none: documents with an accepted question", "0 of 32", "0 %")

@@ -14,7 +14,7 @@ from autodata.config import explain, load
 from autodata.recipes.reading.kinds import MODULES, SCHEMAS
 from autodata.recipes.training import GrpoRecipe
 from tests.helpers.recipes import MODELS, load_committed
-from tests.helpers.structure import find_room, list_files, list_imports
+from tests.helpers.structure import find_room, list_files, list_imports, measure, parse
 
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(
@@ -55,10 +55,29 @@ def test_a_folder_is_seen_at_a_glance(folder):
     assert len([p for p in entries if p.name not in ("__init__.py", "__main__.py")]) <= at_most
 
 
+def test_the_page_on_the_structure_is_true_of_the_tree():
+    page = (REPO / "docs" / "structure.md").read_text()
+    named = set(re.findall(r"`([\w./]+\.py|[\w/]+/)`", page))
+    assert len(named) > 30
+    assert not [name for name in named if not any((REPO / place / name).exists() for place in ("", "autodata"))]
+    sentence = "N rooms on N floors, N arrows, and N files with N lines".replace("N", r"([\d,]+)")
+    numbers, measured = re.search(sentence, page), measure(REPO)
+    for told, name in zip(numbers.groups(), ("rooms", "floors", "arrows", "Python files", "lines"), strict=True):
+        assert int(told.replace(",", "")) == pytest.approx(measured[name], rel=0.1), name
+
+
+@pytest.mark.parametrize("path", ["autodata/__init__.py", "README.md"])
+def test_every_folder_is_introduced(path):
+    folders = {p.name for p in (REPO / "autodata").iterdir() if (p / "__init__.py").exists() and not p.is_symlink()}
+    introduced = set(re.findall(r"^ +(\w+)/ +\S", (REPO / path).read_text(), re.MULTILINE))
+    assert len(folders) > 10
+    assert folders <= introduced
+
+
 def test_every_module_that_a_text_names_exists():
     named = set()
     for path in SOURCES:
-        texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        texts = (node.value for node in ast.walk(parse(path)) if isinstance(node, ast.Constant))
         for text in filter(lambda value: isinstance(value, str), texts):
             named.update(re.findall(r"python -m (autodata(?:\.\w+)+)", text))
             named.update(re.findall(r"^autodata(?:\.[a-z]\w*)+$", text))

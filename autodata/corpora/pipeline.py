@@ -19,7 +19,7 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.pipeline.writers.parquet import ParquetWriter
 
 from autodata.corpora import papers, pieces
-from autodata.corpora.quality import Quality
+from autodata.corpora.quality import QualityCheck
 from autodata.corpora.record import Drop
 from autodata.corpora.remote.files import Place, locate, write_name
 from autodata.corpora.repeats import REASONS
@@ -134,7 +134,7 @@ class Read(PipelineStep):
 
     def run(self, data: object = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
         source, tally = Source(self.recipe, self.join), Tally()
-        quality = Quality(self.recipe.quality)
+        quality = QualityCheck(self.recipe.quality)
         contents = Benchmarks.read(self.recipe.decontaminate)
         with write_documents(self.work / "dropped" / "read", _DROPPED) as dropped:
             drops = _Drops(source, tally, dropped, rank)

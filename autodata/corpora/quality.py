@@ -14,7 +14,7 @@ from autodata.recipes.corpora import QualityFilters
 _LANGUAGE_CHARS = 20_000  # the language of a document is read from its beginning
 
 
-class Quality:
+class QualityCheck:
     """Checks documents one by one. The libraries are loaded only if a filter is on, because they are large."""
 
     def __init__(self, recipe: QualityFilters):

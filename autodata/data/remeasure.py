@@ -62,14 +62,14 @@ class Remeasured:
     """How many rows are still in the band for one model, and why the others are not."""
 
     label: str
-    step: int | None  # of the training that made the model; 0: untrained
+    step: int | None  # step of the training that made the model; 0: untrained
     set: str  # the arm's training rows that were answered
     rows: int
     missing: int  # rows without a verdict
     in_band: Estimate | None  # share of the rows, with its interval over documents
     without_spread: float  # share of rows whose answers all score the same, so that GRPO learns nothing
     verdicts: dict[str, int]  # accepted or the failure → rows
-    tokens: int  # of one pass over the rows in the band, with a group of completions each
+    tokens: int  # for one pass over the rows in the band, with a group of completions each
 
 
 _REMEASURED = TypeAdapter(list[Remeasured])

@@ -20,7 +20,7 @@ class SolverStage:
     document: Document
     candidate: Candidate
     role: Role
-    number: int  # of the round
+    number: int  # the number of the round, from 1
 
     async def play(self, is_settled: IsSettled | None = None) -> tuple[Attempt, ...]:
         """Make all attempts at once. With `is_settled`, make one after the other until one settles the verdict.

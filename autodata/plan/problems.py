@@ -9,7 +9,9 @@ from autodata.config import RecipeError
 from autodata.data.examples import EXAMPLES, read_set
 from autodata.eval.prbench.data import read_split
 from autodata.plan.workload import PRIORS
+from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
+from autodata.recipes.reading.kinds import COMMANDS
 from autodata.recipes.training import GrpoRecipe
 from autodata.run.records import read_records
 from autodata.training.rows import choose_by_pass_rate, draw_examples
@@ -31,7 +33,8 @@ def count_examples(dataset: str, name: str, domain: str) -> int:
     if (Path(dataset) / EXAMPLES).exists():
         return len(read_set(dataset, name))
     if domain not in PRIORS["problems"]:
-        raise RecipeError(f"{dataset}: no such data set, and its size is not known; make it with autodata.dataset")
+        problem = f"{dataset}: no such data set, and its size is not known"
+        raise RecipeError(f"{problem}; make it with {COMMANDS[DatasetRecipe]}")
     sizes, split = PRIORS["problems"][domain], name.rpartition("_")[2]
     if not {name, split} & {*sizes}:
         raise RecipeError(f"{name}: no such set; its name must be, or end in, one of {', '.join(sizes)}")

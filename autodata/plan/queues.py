@@ -64,7 +64,7 @@ class QueuePlan:
     served: Mapping[str, str]
     stations: Mapping[str, Station]
     outcomes: Sequence[SimulatedOutcome]  # one per seed
-    paid: Ledger  # of the run that the calls are drawn from, if any
+    paid: Ledger  # costs of the run that the calls are drawn from, if any
 
     @property
     def is_timed(self) -> bool:

@@ -10,7 +10,7 @@ from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.models import FORMS, ROLES, TOOL_CHOICES, RoleConfig
 from autodata.recipes.training import GrpoRecipe
 
-_MOST_REQUESTS = 50_000  # of a batch, at OpenAI
+_MOST_REQUESTS = 50_000  # the most that OpenAI takes in a batch
 Recipe = GenerateRecipe | MetaRecipe | EvalRecipe | GrpoRecipe | JudgeAuditRecipe | QuestionTypesRecipe
 
 

@@ -28,7 +28,7 @@ class GenerateRecipe:
     budget_from: str | None = operational(None)  # for best_of_n: the agentic run whose token count it may spend
     seed: int = 0
     documents_in_flight: int = operational(16)
-    processes: int = operational(1)  # of this machine, that share the documents; see docs/reliability.md
+    processes: int = operational(1)  # processes of this machine that share the documents; see docs/reliability.md
     max_error_rate: float = operational(0.1)  # a larger share of failing documents stops the run
     max_unmeasured: float = operational(0.1)  # a larger share of a role's calls without an answer stops the run
     max_filtered: float = operational(0.5)  # a larger share of documents that a content filter refused stops the run

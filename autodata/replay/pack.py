@@ -55,7 +55,7 @@ class Pack:
     """What a pack holds."""
 
     version: int
-    git_commit: str | None  # of the code that made the pack and replayed it
+    git_commit: str | None  # the code that made the pack and replayed it
     steps: tuple[Step, ...]
     documents: dict[str, str]  # folder or file below DOCUMENTS → its hash; it may have to be brought along
     weights: tuple[str, ...] = ()  # folders of trained weights, which the pack names but does not hold

@@ -129,7 +129,7 @@ def list_facts(links: Sequence[Link], folder: Path) -> Iterator[Fact]:
     for link in links:
         name, manifest = link.folder.relative_to(folder).as_posix(), link.manifest
         accepted, documents = (manifest.get("summary", {}).get(key) for key in ("accepted_documents", "documents"))
-        if accepted and documents:
+        if documents:
             count = f"{accepted:,} of {documents:,}"
             yield Fact(f"{name}: documents with an accepted question", count, write_percent(accepted / documents))
         if link.kind == "grpo" and manifest.get("steps"):

@@ -19,7 +19,7 @@ from autodata.serving.measured import tell_outcomes
 from autodata.stats import writing
 
 _FOLDER = Path(__file__).parent
-_COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")  # of a ledger
+_COSTS = ("calls", "prompt_tokens", "completion_tokens", "call_seconds", "gpu_seconds")  # keys of a ledger
 Facts = Mapping[str, Any]  # the contents of a manifest or of a file of results
 
 

@@ -11,7 +11,7 @@ from autodata.reproduce.request import Request
 from autodata.run.folder import tell_time
 from autodata.run.locks import hold
 
-_COMMAND_CHARS = 200  # of the command line of a process that works in a folder
+_COMMAND_CHARS = 200  # how much is shown of the command line of a process that works in a folder
 _SUBMISSION = ".submission"  # beside the folders of the tables
 
 

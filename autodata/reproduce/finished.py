@@ -70,7 +70,7 @@ def _find_changes(recipe: Any, inputs: dict[str, Any]) -> Iterator[str]:
     now, defaults = json.loads(json.dumps(semantic_values(recipe), default=str)), OmegaConf.structured(type(recipe))
     before = {key: value for key, value in inputs.items() if _is_semantic(recipe, key)}
     for key in sorted(now.keys() | before.keys()):
-        default = OmegaConf.select(defaults, key)  # of a key that came after the run was made
+        default = OmegaConf.select(defaults, key)  # for a key that came after the run was made
         old, new = before.get(key, default), now.get(key, default)
         if old != new and not _is_filled_in(key, new):
             yield f"  {key}: {old!r} → {new!r}"

@@ -24,7 +24,7 @@ class Request:
     """Everything that one call of the command asks for."""
 
     tables: tuple[Path, ...]
-    name: str  # of the folder below `runs` in which the graph and the numbers of its jobs are kept
+    name: str  # the folder below `runs` in which the graph and the numbers of its jobs are kept
     files: tuple[str, ...] = ()  # a file of recipes/models and the like; each goes to the steps that have its keys
     values: tuple[str, ...] = ()  # key=value, likewise
     corpora: Mapping[str, str] = field(default_factory=dict)  # `corpus` or `corpus.DOMAIN` → folder

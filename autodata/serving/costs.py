@@ -42,8 +42,8 @@ class Cost:
     gpu_seconds: float | None = 0.0
     estimated: int = 0  # replies without usage; their tokens are our own estimate
     outcomes: dict[str, int] = field(default_factory=dict)  # how the calls ended, including those without an answer
-    cached_tokens: int = 0  # of prompt_tokens
-    reasoning_tokens: int = 0  # of completion_tokens
+    cached_tokens: int = 0  # a part of prompt_tokens
+    reasoning_tokens: int = 0  # a part of completion_tokens
     nano_usd: int | None = None  # None: not known, as in the ledgers of runs made before it was recorded
 
     @property

@@ -198,7 +198,7 @@ class _Call:
         self.who = str(request.role)
         self.tokens = count_prompt(request) if line.endpoint.tokens_per_minute else 0
         self.require_room = client._require_room
-        self.replies = 0  # that were no answer
+        self.replies = 0  # replies that were no answer
         self._account = client.accounts[request.role]
         self._request, self._line, self._budget = request, line, sampling.max_tokens or 0
         self._key, self._body = key, make_body(request, line.endpoint, sampling)

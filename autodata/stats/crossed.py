@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy
 
-from autodata.stats.intervals import NO_SPREAD, Bounds, Estimate
+from autodata.stats.intervals import NO_SPREAD, Bounds, Estimate, find_t
 
 ONE_CELL = "no interval: one seed and one document"
-LEVEL = 0.05
 _ROUNDING = 1e-24  # variances of shares below this are rounding errors
 
 
@@ -123,13 +122,6 @@ def estimate_crossed(values: Iterable[tuple[str, str, float]], bounds: Bounds) -
     reach = find_t(spread.freedom) * error
     low, high = max(mean - reach, bounds[0]), min(mean + reach, bounds[1])
     return CrossedEstimate(Estimate(mean, low, high, spread.documents), spread, _test(mean / error, spread.freedom))
-
-
-def find_t(freedom: float) -> float:
-    """Return the upper 2.5 % point of Student's t."""
-    from scipy.special import stdtrit  # slow to import
-
-    return float(stdtrit(freedom, 1 - LEVEL / 2))
 
 
 def _test(t: float, freedom: float) -> float:

@@ -100,7 +100,7 @@ def attach_interval(value: float, replicates: numpy.ndarray, counts: numpy.ndarr
     if documents < 2 or (bounds is None and not varies(replicates, bounds)):
         return Estimate(value, documents=documents, reason=ONE_DOCUMENT if documents < 2 else NO_SPREAD)
     if bounds is None:  # Student's t
-        reach = find_t(documents) * math.sqrt(find_variance(replicates))
+        reach = find_t(documents - 1) * math.sqrt(find_variance(replicates))
         return Estimate(value, value - reach, value + reach, documents)
     span = bounds[1] - bounds[0]
     alike = float(counts.sum() ** 2 / (counts**2).sum())  # the effective number of documents if all were of one size
@@ -125,7 +125,7 @@ def _use_exact(share: float, replicates: numpy.ndarray, documents: float) -> tup
     """Compute Clopper and Pearson's interval for the number of independent answers that would be as uncertain."""
     from scipy.special import betaincinv  # slow to import, needed here only
 
-    answers = share * (1 - share) / find_variance(replicates) * (_NORMAL / find_t(len(replicates))) ** 2
+    answers = share * (1 - share) / find_variance(replicates) * (_NORMAL / find_t(len(replicates) - 1)) ** 2
     answers = max(answers, documents)  # values within bounds never vary more than right-or-wrong answers do
     right, wrong = share * answers, (1 - share) * answers
     low = betaincinv(right, wrong + 1, _TAIL) if right > 0 else 0.0
@@ -139,11 +139,11 @@ def _bound_unseen(share: float, documents: float) -> tuple[float, float]:
     return share - unseen * share, share + unseen * (1 - share)
 
 
-def find_t(documents: int) -> float:
-    """Return the upper 2.5 % point of Student's t for this number of documents."""
-    from scipy.special import stdtrit
+def find_t(freedom: float) -> float:
+    """Return the upper 2.5 % point of Student's t."""
+    from scipy.special import stdtrit  # slow to import
 
-    return float(stdtrit(documents - 1, 1 - _TAIL))
+    return float(stdtrit(freedom, 1 - _TAIL))
 
 
 def correlate(first: numpy.ndarray, second: numpy.ndarray) -> float:

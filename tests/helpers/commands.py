@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr
@@ -34,6 +35,12 @@ def find_failure(main: Callable[[], None]) -> str:
         except SystemExit as end:
             return f"{errors.getvalue()}{end.code or ''}"
     return ""
+
+
+def options(**values: object) -> Namespace:
+    """Make the options of `autodata plan` as they are if a user gives none but these."""
+    unset = {"like": None, "runs": (), "documents": None, "speed": [], "gpus": None, "accepted": None, "repeats": 1}
+    return Namespace(**unset | values)
 
 
 @contextmanager

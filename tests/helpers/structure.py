@@ -9,6 +9,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from statistics import median
 
@@ -17,6 +18,11 @@ PRODUCT = ("autodata", "training", "eval")
 
 def list_files(checkout: Path, folders: tuple[str, ...] = PRODUCT) -> list[Path]:
     return sorted(path for folder in folders for path in (checkout / folder).rglob("*.py"))
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def find_arrows(checkout: Path) -> set[tuple[str, str]]:
@@ -37,7 +43,7 @@ def find_room(module: str) -> str:
 
 def list_imports(path: Path) -> Iterator[str]:
     """List the project's modules that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] in (*PRODUCT, "bench"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in (*PRODUCT, "bench"):
@@ -57,11 +63,12 @@ def find_floors(arrows: set[tuple[str, str]]) -> dict[str, int]:
 
 
 def measure(checkout: Path) -> dict[str, object]:
-    files = [path.read_text() for path in list_files(checkout)]
+    paths = list_files(checkout)
+    files = [path.read_text() for path in paths]
     functions = [
         node.end_lineno - node.lineno + 1
-        for text in files
-        for node in ast.walk(ast.parse(text))
+        for path in paths
+        for node in ast.walk(parse(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
     ]
     arrows = find_arrows(checkout)

@@ -32,7 +32,7 @@ class Scored:
     problem: str  # the full message
 
 
-class Judging:
+class JudgeRunner:
     """Runs the judgements of one judge.
 
     A judgement follows from its case alone. So `judge_all` may use one that `start` began, and it makes the same

@@ -14,7 +14,7 @@ from autodata.recipes.training import RewardConfig
 from autodata.serving.llm import Client
 from autodata.serving.measured import Window
 from autodata.training.rewards.counts import Books
-from autodata.training.rewards.judging import Case, Judging, Scored
+from autodata.training.rewards.judging import Case, JudgeRunner, Scored
 from autodata.training.rows import read_answer
 from autodata.types import UserError
 
@@ -53,8 +53,8 @@ class Reward:
         self.books = books
         self.end_ids: frozenset[int] = frozenset()
         self._config, self._window = config, Window(config.max_failures)
-        self._first = Judging(domain, client, books)
-        self._second = Judging(second, client, books) if second else None
+        self._first = JudgeRunner(domain, client, books)
+        self._second = JudgeRunner(second, client, books) if second else None
         self._last_end: float | None = None  # when the last step had its rewards
 
     def start(self, row: Mapping[str, Any], completion: str, ids: Sequence[int], loop: AbstractEventLoop) -> None:

@@ -71,7 +71,7 @@ _CERTAIN = (
     r"|granted)| goes?)? (?:for|to) (?:naming|mentioning|saying|stating|whoever (?:names|mentions|says))\b",
 )  # fmt: skip
 _SENTENCE = re.compile(r"(?<=[.?!])\s+|;\s+")
-_MAX_CHARS = 600  # of a sentence
+_MAX_CHARS = 600  # a longer sentence is read in overlapping parts of this length
 _IS_CERTAIN, _IS_LIKELY, _IS_DOUBTFUL = (
     re.compile("|".join(f"(?:{p})" for p in rules), re.IGNORECASE) for rules in (_CERTAIN, LIKELY, (*LIKELY, *UNSURE))
 )

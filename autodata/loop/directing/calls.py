@@ -11,7 +11,7 @@ from autodata.loop.directing.recap import shorten
 from autodata.loop.parsing import ParseError, read_object, repair_object
 from autodata.types import Reply
 
-MAX_TEXT_CHARS = 2_000  # of an instruction or a diagnosis
+MAX_TEXT_CHARS = 2_000  # the most that is kept of an instruction or a diagnosis
 PROPOSE, READ, GIVE_UP = "propose", "read", "give_up"
 _TEXT = {"type": "string", "maxLength": MAX_TEXT_CHARS}
 _MOVES: dict[str, tuple[str, dict[str, object]]] = {

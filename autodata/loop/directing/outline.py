@@ -10,7 +10,7 @@ WHOLE_CHARS = 4_000  # a text without markup that is no longer is shown whole
 ABSTRACT_CHARS = 1_500
 SENTENCE_CHARS = 200
 SHOWN_SECTIONS = 40
-SECTION_CHARS = 6_000  # of one section, when it is read
+SECTION_CHARS = 6_000  # the most that is shown of one section
 _PART_CHARS = 4_000  # a text without headings is cut into parts of about this length
 
 _HEADING = re.compile(

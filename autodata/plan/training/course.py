@@ -9,7 +9,7 @@ from statistics import fmean
 
 from autodata.config import RecipeError
 from autodata.plan.training.memory import read_size
-from autodata.plan.training.steps import Round, Setting, choose_device
+from autodata.plan.training.steps import Setting, SimulatedRound, choose_device
 from autodata.plan.workload import PRIORS
 from autodata.recipes.training import GrpoRecipe
 from autodata.training.batch import read_sizes
@@ -83,13 +83,13 @@ def simulate_course(setting: Setting, repeats: int) -> Course:
     return Course(parts, tokens, work)
 
 
-def _extend_work(rounds: Sequence[Round], count: int) -> Counter[str]:
+def _extend_work(rounds: Sequence[SimulatedRound], count: int) -> Counter[str]:
     """Extend the mean work of some rounds to `count` rounds."""
     total = sum((r.work for r in rounds), Counter[str]())
     return Counter({name: seconds * count / len(rounds) for name, seconds in total.items()})
 
 
-def _list_step(setting: Setting, rounds: Sequence[Round]) -> list[Part]:
+def _list_step(setting: Setting, rounds: Sequence[SimulatedRound]) -> list[Part]:
     """List the parts of a step."""
     trainer, shape = setting.recipe.trainer, setting.shape
     sent = read_size(setting.recipe) * shape.parameters if trainer.get("use_vllm") else 0

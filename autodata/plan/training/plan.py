@@ -28,7 +28,7 @@ from autodata.types import Role
 
 _GB = 1e9
 Speeds = Mapping[str, ReplicaSpeed]  # by endpoint
-_PROCESSES = 8  # of recipes/accelerate/zero2.yaml
+_PROCESSES = 8  # as in recipes/accelerate/zero2.yaml
 _CONCURRENCY = 64  # requests that saturate an engine whose speed is derived from the model's shape
 
 

@@ -19,7 +19,7 @@ STUDENT = "student"  # name of the station that samples from the model in traini
 
 
 @dataclass(frozen=True)
-class Round:
+class SimulatedRound:
     """One round. Seconds: until the last completion, from then until the last judgement, and of the update."""
 
     sampling: float = 0.0
@@ -33,8 +33,8 @@ class Round:
         """The time until all completions are judged."""
         return self.sampling + self.judging
 
-    def __add__(self, other: "Round") -> "Round":
-        return Round(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
+    def __add__(self, other: "SimulatedRound") -> "SimulatedRound":
+        return SimulatedRound(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Setting:
         colocates = trainer.get("vllm_mode", "colocate") == "colocate"
         return bool(trainer.get("use_vllm")) and colocates and count_parallel(trainer) == 1
 
-    def play(self, prompts: int, group: int, rng: random.Random) -> Round:
+    def play(self, prompts: int, group: int, rng: random.Random) -> SimulatedRound:
         """Simulate one round: `group` completions of each prompt, sampled all at once."""
         prompt, _ = expect_tokens(name_prior(self.recipe.domain), Role.WEAK_SOLVER)
         shared = [number > 0 for _ in range(prompts) for number in range(group)]
@@ -64,11 +64,11 @@ class Setting:
         judged = self._simulate(self._judge(solving)) if self.recipe.models.judge else sampled
         tokens = [call.prompt + call.completion for call in solving]
         update = estimate_update(self.recipe, self.shape, self.processes, tokens)
-        return Round(sampled.seconds, judged.seconds - sampled.seconds, update, sum(tokens), judged.work)
+        return SimulatedRound(sampled.seconds, judged.seconds - sampled.seconds, update, sum(tokens), judged.work)
 
-    def play_sets(self, group: int, rng: random.Random) -> Round:
+    def play_sets(self, group: int, rng: random.Random) -> SimulatedRound:
         """Simulate the evaluation of all watched sets, sampled all at once."""
-        return self.play(sum(self.sizes.values()), group, rng) if self.sizes else Round()
+        return self.play(sum(self.sizes.values()), group, rng) if self.sizes else SimulatedRound()
 
     def _judge(self, solving: Sequence[Call]) -> Story:
         judge = ask(self.recipe, Role.JUDGE)

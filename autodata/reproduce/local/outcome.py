@@ -54,7 +54,7 @@ def tell_accepted(step: Step) -> Iterator[tuple[str, str]]:
 
 
 def tell_reward(step: Step) -> Iterator[tuple[str, str]]:
-    """Tell the mean reward of a training at its begin and at its end."""
+    """Tell the mean reward of a training at its beginning and at its end."""
     manifest = read_manifest(Path(step.target)) or {}
     if manifest.get("steps"):
         first, last = (write_decimal(manifest[f"reward_{when}_quarter"]) for when in ("first", "last"))

@@ -15,6 +15,7 @@ from autodata.cluster import jobs
 from autodata.cluster.fleet import find_graders, find_served
 from autodata.cluster.jobs import QueuedJob, SlurmError
 from autodata.cluster.parts import AND
+from autodata.cluster.training.placement import ACCELERATE
 from autodata.recipes.shipped import find_shipped
 from autodata.recipes.training import GrpoRecipe
 from autodata.reproduce.graph import Step
@@ -34,7 +35,6 @@ _SCRIPTS = {
 CAMPAIGN_MODULES = tuple(module for module, script in _SCRIPTS.items() if script in CAMPAIGNS)
 MODULES = {script: module for module, script in _SCRIPTS.items()}
 RUN = "run.sh"
-_ACCELERATE = "AUTODATA_ACCELERATE"
 
 Job = tuple[Step, ...]  # a step, or several evaluations that share servers
 
@@ -67,7 +67,7 @@ def make_command(job: Job, after: Sequence[str], folder: Path, ended: Sequence[s
     script, *arguments = write_call(job)
     command = ["bash", f"slurm/{script}", *options, *arguments]
     accelerate = choose_accelerate(step.recipe)
-    return ["env", f"{_ACCELERATE}={accelerate}", *command] if accelerate else command
+    return ["env", f"{ACCELERATE}={accelerate}", *command] if accelerate else command
 
 
 def write_call(job: Job) -> list[str]:
@@ -90,7 +90,7 @@ def choose_script(step: Step) -> str:
 def choose_accelerate(recipe: object) -> str | None:
     """Choose the file that launches a training of adapters, which is on one GPU; None: nothing special."""
     is_small = isinstance(recipe, GrpoRecipe) and recipe.lora and not recipe.trainer.get("use_cpu")
-    return find_shipped("recipes/accelerate/one_gpu.yaml") if is_small and _ACCELERATE not in os.environ else None
+    return find_shipped("recipes/accelerate/one_gpu.yaml") if is_small and ACCELERATE not in os.environ else None
 
 
 def submit_all(steps: Sequence[Step], record: Record, others: Mapping[str, str] | None = None) -> Record:

@@ -46,7 +46,7 @@ class Connection:
         self._base, self._query = _split(endpoint)
         self._proxy = _find_proxy(self._base)
         self._session: aiohttp.ClientSession | None = None
-        self.last_headers: Mapping[str, str] = {}  # of the last reply; they tell the provider's limits
+        self.last_headers: Mapping[str, str] = {}  # headers of the last reply; they tell the provider's limits
 
     async def post(self, path: str, body: Json) -> Json:
         """Send a body and return the reply. Raises Fault."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
-SHOWN_CHARS = 300  # of a server's words, in an error message
+SHOWN_CHARS = 300  # how much an error message shows of a server's words
 WITHIN = 200  # the status of an error that is sent as if all were well, and names no other status
 _READ_CHARS = 4_000  # of an error page; what is wrong stands at its beginning
 _MAX_DEPTH = 6
