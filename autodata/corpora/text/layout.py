@@ -47,10 +47,8 @@ _LAST_PARTS = re.compile(
 _SYLLABLES = re.compile(
     r"un|in|inter|co|cor|dis|re|non|pre|over|under|mis|de|sub|super|bi|multi|ec|con|ego|hy", re.IGNORECASE
 )
-_ADVERB, _PARTICIPLE = (
-    re.compile(r"(?!poly)\w{3,}ly", re.IGNORECASE),
-    re.compile(r"\w{3,}(?:ed|ing|ent|ant|able)", re.IGNORECASE),
-)
+_ADVERB = re.compile(r"(?!poly)\w{3,38}ly", re.IGNORECASE)
+_PARTICIPLE = re.compile(r"\w{3,38}(?:ed|ing|ent|ant|able)", re.IGNORECASE)
 _PROVEN = 3  # words divided inside lines, at least, that the text also has whole, if its layout divides words there
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
