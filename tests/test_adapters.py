@@ -10,6 +10,8 @@ from autodata.training.weights.adapters import add_adapters, merge_each, sync_ex
 from autodata.training.weights.student import load_model, load_student
 from tests.helpers.training_world import make_qwen
 
+pytestmark = pytest.mark.slow
+
 LORA = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}
 LAYERS = [
     *("down_proj", "gate_proj", "in_proj_a", "in_proj_b", "in_proj_qkv", "in_proj_z", "k_proj", "o_proj", "out_proj"),

@@ -13,6 +13,8 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import verdicts
 from tests.helpers.recipes import models_at
 
+pytestmark = pytest.mark.slow
+
 CANDIDATE = Candidate("Q?", "the reference", (Criterion("names X", 5), Criterion("claims Y", -3)))
 
 

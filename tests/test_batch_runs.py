@@ -25,6 +25,8 @@ from tests.test_generate import arguments, run_main, write_documents
 from tests.test_principia_bench import ROWS, evaluate, write
 from tests.test_principia_bench import arguments as principia
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = "{quiet_s: 0.05, price_factor: 0.5}"
 
 

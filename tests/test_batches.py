@@ -29,6 +29,8 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import models_at, request
 from tests.test_hostile_input import VALUES
 
+pytestmark = pytest.mark.slow
+
 SOON = Batch(quiet_s=0.02)
 
 

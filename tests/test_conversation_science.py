@@ -6,12 +6,16 @@ The replies are good, sloppy or cheating. Some write a backslash of LaTeX once, 
 import json
 import re
 
+import pytest
+
 from autodata.domains.science.domain import ANGLES
 from autodata.loop.orchestrator import orchestrate_by_agent
 from autodata.types import Failure
 from tests.helpers.fake_server import completion
 from tests.helpers.prompt_material import PROBLEMS
 from tests.test_science import World, kind_of, play
+
+pytestmark = pytest.mark.slow
 
 BEAD = (
     r"A bead slides without friction on a straight wire that turns in a horizontal plane at the constant rate $\nu$ "

@@ -18,6 +18,8 @@ from autodata.stats.crossed import (
 from autodata.stats.intervals import DIFFERENCE, NO_SPREAD, SHARE
 from bench.study_intervals import METHODS, WORLDS, measure
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_variance_of_a_small_table_is_that_computed_by_hand():
     # Two seeds, two documents, one value each; the mean is 3. Seed means 2 and 4, document means 2.5 and 3.5.

@@ -18,6 +18,8 @@ from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.fake_world import World, candidate, models_of_world, quality, verdicts
 from tests.helpers.recipes import load_recipe
 
+pytestmark = pytest.mark.slow
+
 PAPER = Document("p", "Flash caches wear out. " * 30, "p.txt")
 
 

@@ -23,6 +23,8 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, checked, demo_recipe, refused, simple, trajectory, write_run
 from tests.helpers.parquet_rows import to_example
 
+pytestmark = pytest.mark.slow
+
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 LONG = "the {0} keeper of the {0} harbour light wrote down every passing ship {0} in a book of"
 

@@ -19,6 +19,8 @@ from tests.helpers.fake_world import World
 from tests.helpers.recipes import MODELS, REPO, load_committed, load_recipe
 from tests.test_cs import play
 
+pytestmark = pytest.mark.slow
+
 SCORES = st.fractions(0, 1, max_denominator=12)
 BOUND = st.none() | st.sampled_from([0.0, 0.125, 0.2, 0.25, 0.375, 0.5, 0.65, 0.75, 0.95])
 GATES = st.builds(Gate, **{name: BOUND for name in Gate.__dataclass_fields__})

@@ -10,6 +10,8 @@ from autodata.run.folder import read_manifest
 from tests.helpers.fake_server import completion, fake_server
 from tests.test_principia_bench import ROWS, arguments, evaluate, write
 
+pytestmark = pytest.mark.slow
+
 REASONS_FOR = 3_000  # tokens
 
 

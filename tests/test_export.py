@@ -16,6 +16,8 @@ from autodata.types import Attempt, Criterion, Judgement, Message, Outcome, Roun
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import BAD, GOOD, RuleOnly, a_round, candidate, demo_recipe, simple, trajectory, write_run
 
+pytestmark = pytest.mark.slow
+
 DEMO = demo_recipe()
 PROPOSAL = candidate("what is it?")
 

@@ -12,6 +12,8 @@ from autodata.corpora.documents import DocumentsError, group_documents, read_cor
 from autodata.recipes.corpora import OwnFilters
 from autodata.types import Document
 
+pytestmark = pytest.mark.slow
+
 
 def test_texts_in_the_encodings_of_practice(tmp_path: Path):
     text = "Die Prüfung der Brücke ergab größere Schäden, als man früher für möglich hielt. " * 3

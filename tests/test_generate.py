@@ -26,6 +26,8 @@ from autodata.verify import verify
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 
+pytestmark = pytest.mark.slow
+
 SENTENCE = "The {a} engineers of {b} measured a {c} improvement over every earlier harbour system."
 
 

@@ -30,6 +30,8 @@ from tests.helpers.make_samples import make_pdf
 from tests.test_hostile_input import VALUES
 from tests.test_status import snapshot
 
+pytestmark = pytest.mark.slow
+
 bounded = settings(max_examples=30, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
 ODD = VALUES | st.sampled_from([-1, 10**400, 1e300, float("nan"), float("inf")])
 SPOTS = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=8)

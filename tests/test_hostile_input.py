@@ -32,6 +32,8 @@ from autodata.serving.wire.faults import Fault
 from autodata.serving.wire.reply import read_reply
 from autodata.types import Reply
 
+pytestmark = pytest.mark.slow
+
 settings.register_profile("bounded", max_examples=60, deadline=None, database=None, derandomize=True)
 bounded = settings.get_profile("bounded")
 WORDS = (

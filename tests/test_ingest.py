@@ -28,6 +28,8 @@ from tests.helpers.fake_server import fake_server, play_skills
 from tests.helpers.make_samples import SAMPLES, make_files, make_paper, make_papers_row, make_problems, pack, read_text
 from tests.test_generate import arguments, run_main, write_documents
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 SHORT = "s2orc.min_chars=1000"
 

@@ -16,6 +16,8 @@ from tests.helpers.commands import fails
 from tests.helpers.make_samples import SAMPLES, make_papers_row, pack
 from tests.test_ingest import SHORT, read_table, run, tokenizer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "tokenizer"]  # fixtures
 PAPERS = f"papers={SAMPLES / 'papers'}"
 

@@ -20,6 +20,8 @@ from autodata.serving.journal import Journal, JournalError
 from autodata.types import Outcome, Reply
 from tests.helpers.commands import fails
 
+pytestmark = pytest.mark.slow
+
 REPLY = Reply(Outcome.ANSWERED, "yes", "because", "stop", "m", 1, 2, 0.5)
 LONG = replace(REPLY, content=random.Random(0).randbytes(40_000).hex())  # no compression makes it short
 

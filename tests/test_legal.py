@@ -27,6 +27,8 @@ from autodata.types import (
 from tests.helpers.fake_server import Scripted, completion, count_verdicts, fake_server
 from tests.helpers.recipes import BUDGET, load_recipe, models_at
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Document("d", "A landlord who was told of a leak answers for the harm.", "d.txt", {"year": 1975})
 EXTRACT = {"document_type": "opinion", "topic_keywords": ["leases"], "suitability_note": "A principle with reasons.",
            "suitable_for_synthetic_question": True, "issues": ["Does notice matter?"], "facts": "A roof leaked.",

@@ -38,6 +38,8 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import SERVES, World, legal, quality
 from tests.helpers.recipes import models_at, request
 
+pytestmark = pytest.mark.slow
+
 TOO_LARGE = (
     "'max_tokens' or 'max_completion_tokens' is too large: 16384. This model's maximum context length is "
     "8192 tokens and your request has 645 input tokens (16384 > 8192 - 645)."

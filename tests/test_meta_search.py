@@ -20,6 +20,8 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.fake_world import quality
 from tests.helpers.meta_world import MetaWorld, plant
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 
 

@@ -21,6 +21,8 @@ from autodata.serving.request import make_strict
 from autodata.types import Role, WrongCall
 from tests.helpers.scripted_endpoint import serve_scripted
 
+pytestmark = pytest.mark.slow
+
 SCRIPTED = "recipes/models/scripted.yaml"
 ASKED = ("challenger", "quality_verifier", "weak_solver", "strong_solver", "judge")
 

@@ -14,6 +14,8 @@ from autodata.types import Attempt, Document, End, Failure, Judgement, Outcome, 
 from tests.helpers.fake_server import completion, fake_server, play_skills, work_out
 from tests.helpers.recipes import load_recipe, models_at
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Document(
     "d",
     "A title\n\nThe quick brown fox jumps over many lazy dogs today. "

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 PIECES = ["a", "A", "0", " ", "\n", "a ", "a.", "a@", "<", "</", "<p ", "<script>", "(", "[", "{", "\\", "$", "=", "-",
           "_", "*", "|", "'", "é", "a-", "a'", "0.", "0,", "```\n", "final answer", "+1 ", "a_{"]  # fmt: skip

@@ -27,6 +27,8 @@ from tests.helpers.commands import options, plan
 from tests.helpers.recipes import MODELS, ON_CPU, load_committed
 from tests.helpers.training_world import make_dataset
 
+pytestmark = pytest.mark.slow
+
 PAPER, LORA = "recipes/models/paper.yaml", "recipes/training/one_gpu.yaml"
 CS = ("recipes/cs/grpo.yaml", PAPER)
 # The demo's recipe with the sizes that these tests count with.

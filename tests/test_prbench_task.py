@@ -21,6 +21,8 @@ from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import request
 from tests.test_principia_bench import evaluate
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path("recipes/legal/prbench_sample")
 
 

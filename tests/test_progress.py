@@ -24,6 +24,8 @@ from autodata.types import Role
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tmp_path):

@@ -4,6 +4,8 @@ import pytest
 
 from tests.helpers.provider_rows import KEY, ROWS, SECRET, meet, read_golden
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = read_golden()
 
 

@@ -33,6 +33,8 @@ from autodata.types import Outcome, Reply, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.helpers.recipes import request
 
+pytestmark = pytest.mark.slow
+
 FINE = completion("fine")
 TOOLS = offer((PROPOSE, READ, GIVE_UP))
 BUDGET = Sampling(max_tokens=64)

@@ -27,6 +27,8 @@ from tests.helpers.fake_runs import demo_recipe, simple, write_run
 from tests.helpers.parquet_rows import to_example
 from tests.test_dataset import question
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_" + "plantedTokenOfNobody" * 2
 WEIGHTS = "/somewhere/else/weights"
 DATASET = KINDS["dataset"]

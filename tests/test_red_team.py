@@ -14,6 +14,8 @@ from tests.helpers.fake_server import completion
 from tests.helpers.fake_world import World, call, candidate, legal, quality, verdicts
 from tests.test_cs import PAPER, play
 
+pytestmark = pytest.mark.slow
+
 
 def cheat_once(reply):
     """Script an orchestrator whose first reply is `reply` and whose later ones are legal."""

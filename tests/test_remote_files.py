@@ -15,6 +15,8 @@ from autodata.run.records import RunError
 from tests.helpers.make_samples import SAMPLES
 from tests.test_ingest import SHORT, read_table, run, tokenizer
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["run", "tokenizer"]  # fixtures
 
 

@@ -30,6 +30,8 @@ from autodata.stats.writing import write_estimate
 from tests.helpers.report_world import write_dataset, write_evaluation, write_search, write_training
 from tests.test_report_generation import HALFWAY
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = {"dataset": dataset.COMMAND, "grpo": training.COMMAND, "eval": evaluation.COMMAND, "meta": meta.COMMAND}
 SCHEMAS_OF = {"dataset": DatasetRecipe, "grpo": GrpoRecipe, "eval": EvalRecipe, "meta": MetaRecipe}
 WRITERS = {"dataset": write_dataset, "grpo": write_training, "eval": write_evaluation, "meta": write_search}

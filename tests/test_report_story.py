@@ -19,6 +19,8 @@ from tests.helpers.report_world import TIMES, write_dataset, write_evaluation, w
 from tests.test_report_generation import KIND, MALFORMED, two_rounds
 from tests.test_report_kinds import text_of
 
+pytestmark = pytest.mark.slow
+
 EVIL = "<img src=x onerror=alert(1)></script>"
 
 

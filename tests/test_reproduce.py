@@ -36,6 +36,8 @@ from autodata.types import WrongCall
 from autodata.verify import VERIFIED
 from tests.helpers import golden_dry_runs
 
+pytestmark = pytest.mark.slow
+
 PAPER = "recipes/models/paper.yaml"
 TABLES = sorted((REPO / "recipes/tables").glob("*.yaml"))
 

@@ -17,6 +17,8 @@ from autodata.types import WrongCall
 from tests.test_reproduce import PAPER, Queue, finish, graph, in_the_repository, record_of
 from tests.test_reproduce_jobs import ONE_GPU, arrange, forecast
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["in_the_repository"]  # a fixture
 
 

@@ -34,6 +34,8 @@ from tests.test_reproduce import (
     verify_rows,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["in_the_repository"]  # a fixture
 ONE_GPU = "recipes/models/one_gpu.yaml"
 ARMS = ("generate runs/cs/agentic", "generate runs/cs/cot")

@@ -29,6 +29,8 @@ from autodata.run.locks import hold, is_held
 from autodata.run.records import RunError
 from autodata.serving.vllm import ServerError
 
+pytestmark = pytest.mark.slow
+
 # A command that makes a run folder. It ends with the given status; "wait" waits for a Ctrl-C.
 COMMAND = """
 import pathlib, signal, sys, time

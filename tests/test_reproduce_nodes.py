@@ -17,6 +17,8 @@ from autodata.reproduce.slurm.joint import share_costs
 from autodata.run.folder import MANIFEST
 from tests.test_reproduce import PAPER, find, finish, graph, in_the_repository
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["in_the_repository"]  # a fixture
 ONE_NODE = "recipes/models/one_node.yaml"
 

@@ -12,6 +12,8 @@ from autodata.reproduce.slurm.room import Room, keep_apart
 from tests.test_reproduce import PAPER, Queue, finish, graph, in_the_repository
 from tests.test_reproduce_jobs import forecast
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["in_the_repository"]  # a fixture
 
 

@@ -16,6 +16,8 @@ from autodata.training.weights.saving import ModelKeeper, check_kept_steps, find
 from autodata.training.weights.student import find_checkpoint, load_model, load_student
 from tests.helpers.training_world import PROCESSOR, make_qwen
 
+pytestmark = pytest.mark.slow
+
 LORA = {"r": 4, "lora_alpha": 32, "target_modules": "all-linear"}
 
 

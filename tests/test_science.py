@@ -30,6 +30,8 @@ from tests.helpers.fake_world import call, legal, models_of_world
 from tests.helpers.prompt_material import fail
 from tests.helpers.recipes import load_recipe
 
+pytestmark = pytest.mark.slow
+
 FIELDS = {"problem_statement": "Which group has order 2?", "answer": "$C_2$", "answer_type": "object"}
 PROBLEM = Document("p", "Topic: Algebra\nProblem: Which group has order 2?\nAnswer: $C_2$", "p.jsonl:1", FIELDS)
 RECIPE, COT = "recipes/science/generate.yaml", "recipes/science/generate_cot.yaml"

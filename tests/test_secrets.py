@@ -10,6 +10,8 @@ from autodata.serving.wire.failures import hide_key
 from tests.helpers.fake_server import Scripted, completion, fake_server, play_skills
 from tests.test_generate import arguments, run_main, write_documents
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-planted-0123456789abcdef"
 
 

@@ -4,6 +4,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from autodata.plan import server_speeds
 from autodata.plan.queues import _tell_speed, make_station
 from autodata.plan.server_speeds import choose, find_measured, fit_latest, serves_alike
@@ -11,6 +13,8 @@ from autodata.plan.speed import ReplicaSpeed, state
 from autodata.recipes.models import Endpoint, Server
 from autodata.serving.journal import Journal
 from autodata.types import Outcome, Reply
+
+pytestmark = pytest.mark.slow
 
 
 def write_measured(folder: Path, steps: list[int], flags: str = "{a: 1}", finished: str = "2026-01-01") -> Path:

@@ -19,6 +19,8 @@ from autodata.serving.measured import EndpointError
 from autodata.serving.vllm import RunningServer, ServerError, command_line, running, watch
 from autodata.types import Role
 
+pytestmark = pytest.mark.slow
+
 FAKE = """
 import sys
 from tests.helpers.fake_server import FakeServer, completion

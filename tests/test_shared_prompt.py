@@ -19,6 +19,8 @@ from autodata.training.policy import PolicyTrainer
 from autodata.training.shared_prompt import divide_by_prompt, keeps_whole_past
 from autodata.training.weights.adapters import add_adapters
 
+pytestmark = pytest.mark.slow
+
 WORDS = 300  # vocabulary of the random rows, without the padding
 KEPT = 7  # columns of the completions
 # (prompt, its tokens, tokens of the completion): neighbours have different prompts, as after TRL's shuffle.

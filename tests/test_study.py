@@ -23,6 +23,8 @@ from autodata.types import EXAMPLE, Candidate, Outcome
 from tests.helpers.recipes import REPO
 from tests.helpers.training_world import make_dataset
 
+pytestmark = pytest.mark.slow
+
 RECIPE = "recipes/study/analysis.yaml"
 GAINS = {"cot": 0.0, "best_of_n": 0.02, "pass_rate": 0.1, "agentic": 0.2}
 FILES = ("results.md", "skills.csv", "curves.png", "skills.png", "tokens.png")

@@ -13,6 +13,8 @@ from autodata.recipes.evaluated import list_words
 from autodata.recipes.generation import ARMS as GENERATED
 from tests.helpers.recipes import REPO, load_committed
 
+pytestmark = pytest.mark.slow
+
 ARMS = ("agentic", "best_of_n", "cot", "pass_rate")
 COMMANDS = (
     "autodata.servers",

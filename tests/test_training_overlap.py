@@ -26,6 +26,8 @@ from autodata.types import CANDIDATE, Candidate, Criterion, Judgement, Role
 from tests.helpers.fake_server import Scripted, fake_server, judge_by_hash
 from tests.helpers.scripted_engine import Planned, ScriptedTrainer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tokenizer():

@@ -17,6 +17,8 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.helpers.fake_server import fake_server, play_skills
 
+pytestmark = pytest.mark.slow
+
 DEMO, COT = demo_recipe(), demo_recipe("arm=cot")
 Row = dict[str, Any]
 

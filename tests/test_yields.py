@@ -17,6 +17,8 @@ from autodata.types import Failure, Judgement, Verdict
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe
 from tests.helpers.recipes import load_recipe
 
+pytestmark = pytest.mark.slow
+
 GATES = {
     "just_right": demo_recipe().domain.presets["just_right"],
     **load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain.presets,
