@@ -17,6 +17,8 @@ from tests.helpers.commands import fails
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.training_world import make_dataset
 
+pytestmark = pytest.mark.slow
+
 ROWS = [
     {"id": "a", "problem_statement": "Integrate 2x.", "answer": "x^2 + C", "source_data": "RealMath"},
     {"id": "b", "problem_statement": "Name the smallest non-abelian group.", "answer": "S_3", "source_data": "ARB"},

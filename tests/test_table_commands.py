@@ -12,6 +12,8 @@ from autodata.recipes.evaluation import TableRecipe
 from autodata.reproduce.graph import build
 from autodata.reproduce.request import read_request
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 KINDS = ("table", "figure")
 TABLES = sorted(str(p.relative_to(REPO)) for kind in KINDS for p in REPO.glob(f"recipes/**/{kind}*.yaml"))
