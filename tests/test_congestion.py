@@ -18,6 +18,8 @@ from tests.helpers import fake_server as fake_server_module
 from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.recipes import request
 
+pytestmark = pytest.mark.slow
+
 IDLE = ServerLoad(2, 0, 0, 0.0, 0)
 
 

@@ -10,6 +10,8 @@ from autodata.domains.science import symbolic
 from autodata.domains.science.compare import read_answer, unwrap
 from autodata.domains.science.equivalence import is_equal, read_formulas
 
+pytestmark = pytest.mark.slow
+
 
 def equal(reference: str, answer: str) -> bool:
     return asyncio.run(is_equal(reference, answer))

@@ -24,6 +24,8 @@ from tests.helpers.fake_server import completion, fake_server
 from tests.helpers.recipes import MODELS, load_committed
 from tests.test_roles import RENAMED
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 RECIPES = sorted(
     p

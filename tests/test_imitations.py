@@ -7,6 +7,8 @@ from autodata.recipes.generation import GenerateRecipe
 from tests.helpers.imitations import GOLDEN, IMITATIONS, KEYS, examine
 from tests.helpers.recipes import PROVIDERS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch):

@@ -16,6 +16,8 @@ from autodata.types import Message, Outcome, Role
 from tests.helpers.fake_server import Scripted, completion, fake_server
 from tests.helpers.recipes import models_at, request
 
+pytestmark = pytest.mark.slow
+
 FINE = completion("fine")
 
 

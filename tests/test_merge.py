@@ -19,6 +19,8 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import fake_server, play_skills
 from tests.test_generate import arguments, write_documents
 
+pytestmark = pytest.mark.slow
+
 COUNT = 3
 
 

@@ -16,6 +16,8 @@ from autodata.recipes.generation import GenerateRecipe
 from tests.helpers import prompt_material as material
 from tests.helpers.recipes import load_recipe
 
+pytestmark = pytest.mark.slow
+
 CS = load_recipe("recipes/cs/generate.yaml", "recipes/models/laptop.yaml").domain
 BASE = read_baseline(CS)
 HELD_OUT = "The harbour of the old town was dug by hand in the winter of the great frost."

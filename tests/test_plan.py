@@ -39,6 +39,8 @@ from tests.helpers.commands import find_failure
 from tests.helpers.fake_runs import a_round, candidate, demo_recipe, simple, trajectory, write_run
 from tests.helpers.recipes import load_committed
 
+pytestmark = pytest.mark.slow
+
 DEMO = "recipes/demo/generate.yaml"
 PAPER = ["recipes/cs/generate.yaml", "recipes/models/paper.yaml", "documents.path=recipes/cs/documents"]
 SERVED = {Role.WEAK_SOLVER: "small", Role.STRONG_SOLVER: "large"}

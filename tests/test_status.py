@@ -26,6 +26,8 @@ from autodata.types import Role
 from tests.helpers.commands import find_failure
 from tests.helpers.fake_server import completion, fake_server
 
+pytestmark = pytest.mark.slow
+
 HERE = socket.gethostname()
 
 

@@ -16,6 +16,8 @@ from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.models import Endpoint, Models, Server
 from autodata.types import WrongCall
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 SCRIPTS = sorted(p.name for p in (REPO / "slurm").glob("*.sh") if p.name != "common.sh")
 PAPER = "recipes/models/paper.yaml"

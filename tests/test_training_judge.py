@@ -19,6 +19,8 @@ from autodata.recipes.training import GrpoRecipe
 from autodata.serving.leases import Lease, LeaseWatch, State, write_lease
 from autodata.types import WrongCall
 
+pytestmark = pytest.mark.slow
+
 REPO = Path(__file__).parent.parent
 
 
