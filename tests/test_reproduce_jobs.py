@@ -16,7 +16,7 @@ from autodata.recipes.models import Endpoint, Models, RoleConfig, Server
 from autodata.reproduce import follow, show
 from autodata.reproduce.finished import find_finished
 from autodata.reproduce.graph import Step
-from autodata.reproduce.nodes import count_step_gpus, schedule
+from autodata.reproduce.nodes import count_step_gpus, list_servers, schedule
 from autodata.reproduce.record import Cost, Record, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
@@ -49,7 +49,7 @@ def build_all() -> list[Step]:
 
 def forecast(steps: list[Step]) -> dict[str, Cost]:
     """Say what each step takes, without simulating it: an hour on the GPUs of its servers."""
-    return {step.name: Cost("x", count_step_gpus(step.recipe), 3600.0) for step in steps}
+    return {s.name: Cost("x", count_step_gpus(s.recipe), 3600.0, servers=list_servers(s.recipe)) for s in steps}
 
 
 def arrange(steps: list[Step], nodes: int | None = None, finished: set[str] = frozenset()) -> list[Step]:
@@ -143,8 +143,9 @@ def test_a_shared_server_does_the_work_of_all_and_is_counted_once():
     first, second = (evaluate(n, judge=judge, **{n: Endpoint(n, server=Server(n))}) for n in ("a", "b"))
 
     def share(busy: float, alone: float) -> list[tuple[int, float | None]]:
-        cost = Cost("x", 9, alone, busy=(("a", 9e9), ("b", 9e9), ("judge", busy)))
-        costs = share_costs([first, second], {first.name: cost, second.name: cost})
+        busy_s = (("a", 9e9), ("b", 9e9), ("judge", busy))
+        one, other = (Cost("x", 9, alone, busy=busy_s, servers=((n, 1, 1), ("judge", 8, 1))) for n in ("a", "b"))
+        costs = share_costs([first, second], {first.name: one, second.name: other})
         return [(cost.gpus, cost.seconds) for cost in costs.values()]
 
     assert share(busy=60.0, alone=100.0) == [(9, 120.0), (1, 120.0)]
@@ -452,6 +453,21 @@ def test_a_step_waits_for_whoever_makes_its_run_by_hand(monkeypatch, tmp_path, n
     steps = {step.name: step for step in keep_apart(steps, set(), forecast(steps), room)}
     assert [steps[name].behind for name in ARMS] == [("generate runs/cs/agentic (by hand)",), ()]
     assert room.list_jobs() == {"generate runs/cs/agentic (by hand)": "7"}
+
+
+@pytest.mark.parametrize("nodes", [8, 11])
+def test_a_job_before_the_step_whose_run_is_made_by_hand_leaves_room_for_it(monkeypatch, tmp_path, nodes):
+    """Both would hold some nodes and wait for more, for the step itself waits for the one by hand."""
+    queue_up(monkeypatch, ("7", f"slurm/generate.sh recipes/cs/generate_cot.yaml {PAPER}"))
+    room = Room.read({"AUTODATA_NODES": str(nodes)}, tmp_path / "reproduce/table2")
+    steps = graph("recipes/tables/table2.yaml", PAPER)
+    steps = {step.name: step for step in keep_apart(steps, set(), forecast(steps), room)}
+    by_hand = f"{ARMS[1]} (by hand)"
+    assert steps[ARMS[0]].behind == (by_hand,)
+    assert steps[ARMS[1]].behind == (by_hand, ARMS[0])
+    room = replace(room, nodes=12)
+    steps = {step.name: step for step in keep_apart([*steps.values()], set(), forecast([*steps.values()]), room)}
+    assert [steps[name].behind for name in ARMS] == [(), (by_hand,)]
 
 
 def test_each_part_of_an_array_and_each_evaluation_of_a_job_is_counted(monkeypatch, tmp_path):

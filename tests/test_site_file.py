@@ -1,10 +1,14 @@
-"""Tests that the caller's environment wins over slurm/site.env, in the scripts and in the jobs that they submit."""
+"""Tests how slurm/site.env is read, and that the caller's environment wins over it, in scripts and in their jobs."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from autodata.cluster.resources import read_options
+from autodata.doctor.environment import read_site
+from autodata.types import WrongCall
 
 REPO = Path(__file__).parent.parent
 SHOWN = ("AUTODATA_NODES", "AUTODATA_GPUS_PER_NODE", "AUTODATA_TRAIN_OPTIONS", "AUTODATA_ADDRESS", "SBATCH_PARTITION")
@@ -55,3 +59,18 @@ def test_what_the_caller_sets_wins_over_the_site_file(slurm_folder, given, seen)
 def test_what_the_caller_does_not_set_is_computed_anew_on_the_node_of_a_job(slurm_folder):
     assert show(slurm_folder, "NODE=n7", AUTODATA_NODES="8") == ["8", "8", "--qos=site", "n7", "unset"]
     assert show(slurm_folder, "NODE=n7", AUTODATA_ADDRESS="10.0.0.1")[3] == "10.0.0.1"
+
+
+def test_a_site_file_is_read_as_the_shell_reads_it_or_its_line_is_named(tmp_path):
+    file = tmp_path / "site.env"
+    file.write_text('export AUTODATA_TRAIN_OPTIONS="--qos=a \\\n  --exclusive"\nexport AUTODATA_NODES=3 # so many\n')
+    site = read_site(file)
+    assert read_options(site, "train") == ("--qos=a", "--exclusive")
+    assert site["AUTODATA_NODES"] == "3"
+    file.write_text('export AUTODATA_TRAIN_OPTIONS="--qos=a\n')
+    with pytest.raises(
+        WrongCall, match=r"site.env: export AUTODATA_TRAIN_OPTIONS=.*: No closing quotation; close the"
+    ):
+        read_site(file)
+    with pytest.raises(WrongCall, match="AUTODATA_TRAIN_OPTIONS=--a='b: No closing quotation; correct it in slurm"):
+        read_options({"AUTODATA_TRAIN_OPTIONS": "--a='b"}, "train")

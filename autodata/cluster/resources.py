@@ -39,8 +39,15 @@ class Site:
 
 
 def read_options(environment: Mapping[str, str], job: str) -> tuple[str, ...]:
-    """Read the options that a site adds to every job of a kind, such as TRAIN. They override those computed here."""
-    return tuple(shlex.split(environment.get(f"AUTODATA_{job.upper()}_OPTIONS", "")))
+    """Read the options that a site adds to every job of a kind, such as TRAIN. They override those computed here.
+
+    Raises WrongCall for a quotation mark that is not closed.
+    """
+    name = f"AUTODATA_{job.upper()}_OPTIONS"
+    try:
+        return tuple(shlex.split(environment.get(name, "")))
+    except ValueError as error:
+        raise WrongCall(f"{name}={environment[name]}: {error}; correct it in slurm/site.env") from error
 
 
 def ask_for_gpus(gpus: int, site: Site) -> list[str]:

@@ -25,7 +25,7 @@ from autodata.run.records import RunError
 from autodata.serving.embedded import describe_missing, is_folder, is_offline
 from autodata.serving.journal import Journal, JournalError
 from autodata.serving.wire.connection import NoKey, api_key
-from autodata.types import Outcome, Reply
+from autodata.types import Outcome, Reply, WrongCall
 
 TRL_FIRST = Version("1.6")  # earlier versions count a reward of None as 0
 _SITE = Path("slurm/site.env")
@@ -128,11 +128,22 @@ def check_wall_times(models: Models, site: Mapping[str, str]) -> list[Finding]:
 
 
 def read_site(path: Path = _SITE) -> dict[str, str]:
-    """Read the plain assignments of slurm/site.env, without running it; environment variables override them."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    words = [shlex.split(line, comments=True) for line in lines if line.startswith("export ") and "$(" not in line]
+    """Read the plain assignments of slurm/site.env, without running it; environment variables override them.
+
+    Raises WrongCall for a line with a quotation mark that is not closed.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = text.replace("\\\n", "").splitlines()  # the shell joins them too
+    words = [_split(line, path) for line in lines if line.startswith("export ") and "$(" not in line]
     pairs = [word.split("=", 1) for line in words for word in line[1:] if "=" in word]
     return {**{name: value for name, value in pairs if value}, **os.environ}
+
+
+def _split(line: str, path: Path) -> list[str]:
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError as error:
+        raise WrongCall(f"{path}: {line}: {error}; close the quotation mark in the same line") from error
 
 
 def find_place(run: str) -> Path:

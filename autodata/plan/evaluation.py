@@ -74,7 +74,7 @@ def plan_question_types(recipe: QuestionTypesRecipe, options: argparse.Namespace
     """Simulate the labelling of questions, all asked at once in one call each. Raises UserError."""
     if options.like:
         raise RecipeError(f"--like {options.like}: no run says how long labels are; give speeds with --speed")
-    count = options.documents or count_arm(recipe.dataset, recipe.arm, recipe.domain.name, recipe.examples)
+    count = options.documents or count_arm(recipe.dataset, recipe.arm, name_prior(recipe.domain), recipe.examples)
     story = Story((((ask(recipe, Role.JUDGE),),),), 0, False)
     name = recipe.models.judge.endpoint
     stations = build_stations({name: recipe.models.endpoints[name]}, options)

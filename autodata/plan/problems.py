@@ -8,7 +8,7 @@ from statistics import fmean
 from autodata.config import RecipeError
 from autodata.data.examples import EXAMPLES, read_set
 from autodata.eval.prbench.data import read_split
-from autodata.plan.workload import PRIORS
+from autodata.plan.workload import PRIORS, name_prior
 from autodata.recipes.data import DatasetRecipe
 from autodata.recipes.evaluation import EvalRecipe
 from autodata.recipes.reading.kinds import COMMANDS
@@ -67,7 +67,7 @@ def list_problems(recipe: EvalRecipe) -> Mapping[str, Problems]:
     """List the sets of an evaluation. Raises RecipeError."""
     sets = {}
     for name in recipe.sets if recipe.dataset else []:
-        sets[name] = Problems(count_examples(recipe.dataset or "", name, recipe.domain.name))
+        sets[name] = Problems(count_examples(recipe.dataset or "", name, name_prior(recipe.domain)))
     if recipe.principia:
         sets[PRINCIPIA] = Problems(_count_principia(recipe))
     for name in recipe.prbench.splits if recipe.prbench else []:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from autodata.report.charts import Forest, ForestRow, Lines, series_style
 from autodata.report.curves import REWARD, draw_metric, draw_watched, read_curves
@@ -184,8 +184,8 @@ def read_table(path: Path) -> str:
     tokens = markdown.parse(path.read_text(encoding="utf-8"))
     _name_cells(tokens)
     html = str(markdown.renderer.render(tokens, markdown.options, {}))
-    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{path.stem}"><table class="text stack">'
-    return html.replace("<table>", frame).replace("</table>", "</table></div>")
+    frame = f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(path.stem)}">'
+    return html.replace("<table>", f'{frame}<table class="text stack">').replace("</table>", "</table></div>")
 
 
 def _name_cells(tokens: Sequence[Token]) -> None:

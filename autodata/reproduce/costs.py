@@ -32,6 +32,7 @@ from autodata.reproduce.nodes import (
     fit,
     fit_evaluation,
     keep_one_of_each,
+    list_servers,
     starts_one_of_each,
 )
 from autodata.reproduce.record import TABLES, VERIFY, Cost
@@ -110,7 +111,8 @@ def _forecast_step(step: Step, evidence: Evidence) -> Cost:
     try:
         plan = _plan(step, evidence)
     except UserError as problem:
-        return Cost(f"not planned: {problem}", count_step_gpus(fit(step, evidence.is_local)))
+        recipe = fit(step, evidence.is_local)
+        return Cost(f"not planned: {problem}", count_step_gpus(recipe), servers=list_servers(recipe))
     return _forecast_training(plan) if isinstance(plan, TrainingPlan) else _forecast_calls(plan, step.recipe)
 
 

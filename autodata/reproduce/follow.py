@@ -8,7 +8,7 @@ from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.doctor.environment import read_site
 from autodata.reproduce.finished import find_finished
-from autodata.reproduce.local.logs import find_failed
+from autodata.reproduce.local.logs import FOLDER, find_failed
 from autodata.reproduce.nodes import schedule
 from autodata.reproduce.record import LEGEND, TABLES, VERIFY, Record, StepRecord, mark, read_record
 from autodata.reproduce.slurm.room import Room
@@ -147,7 +147,8 @@ def _forecast(record: Record, standings: Sequence[Standing]) -> Iterator[str]:
     if not left:
         yield "Everything is finished."
         return
-    yield _sum_up(left, None if is_held(record.folder) else Room.count(read_site()))
+    is_local = (record.folder / FOLDER).exists() and not any(entry.job for entry in record.steps.values())
+    yield _sum_up(left, None if is_local else Room.count(read_site()))
     if outside := dict.fromkeys(job for standing in standings for job in standing.outside):
         yield f"The wait for jobs outside this table comes on top: {', '.join(outside)}."
     if any(entry.cost.assumed for entry in record.steps.values()):

@@ -62,6 +62,15 @@ def count_step_gpus(recipe: Any) -> int:
     return alone + shared + (count_processes(recipe) or 0 if isinstance(recipe, GrpoRecipe) else 0)
 
 
+def list_servers(recipe: Any) -> tuple[tuple[str, int, int], ...]:
+    """List the servers that have a job of their own: endpoint, GPUs of a replica, replicas."""
+    models = None if isinstance(recipe, GrpoRecipe) else getattr(recipe, "models", None)
+    served = {n: e.server for n, e in find_served(models, find_graders(recipe)).items() if e.server} if models else {}
+    if any(server.shares_gpus for server in served.values()):
+        return ()
+    return tuple((name, count_gpus(server), server.replicas) for name, server in served.items())
+
+
 def count_processes(recipe: GrpoRecipe) -> int | None:
     """Count the processes that train, each on a GPU, as the job starts them; None on the CPU. Raises WrongCall."""
     if choose_accelerate(recipe):

@@ -80,7 +80,7 @@ def _set(recipe: GrpoRecipe, processes: int, drawn: Lengths, options: argparse.N
     gpus = 0 if recipe.trainer.get("use_cpu") else count_parallel(recipe.trainer)
     station = Station(replace(student, caches=True), engines, room, gpus)
     stations = {STUDENT: station, **_build_judge(recipe, processes, stated, options)}
-    sizes = {name: count_examples(recipe.watched_dataset, name, recipe.domain.name) for name in recipe.evaluate}
+    sizes = {n: count_examples(recipe.watched_dataset, n, name_prior(recipe.domain)) for n in recipe.evaluate}
     limit = recipe.evaluate_examples or max(sizes.values(), default=0)
     return Setting(recipe, shape, processes, drawn, stations, {name: min(n, limit) for name, n in sizes.items() if n})
 

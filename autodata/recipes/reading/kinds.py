@@ -7,8 +7,8 @@ from autodata.recipes.generation import GenerateRecipe
 from autodata.recipes.meta import MetaRecipe
 from autodata.recipes.training import GrpoRecipe
 
-# The schema of a recipe, by how the name of its file begins, or else the name of its folder. Manifests name the kind
-# of a run by the same word.
+# The schema of a recipe, by how the name of its file begins, or else the name of its folder. The kind of a run in its
+# manifest begins with the same word.
 SCHEMAS = {
     "download": DownloadRecipe,
     "ingest": IngestRecipe,

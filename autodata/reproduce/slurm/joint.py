@@ -14,7 +14,6 @@ from autodata.reproduce.nodes import count_nodes
 from autodata.reproduce.record import TABLES, Cost
 from autodata.reproduce.slurm.jobs import EVAL, choose_script
 from autodata.reproduce.slurm.room import Room
-from autodata.serving.costs import count_gpus
 
 
 def join(
@@ -77,7 +76,7 @@ def share_costs(group: Sequence[Step], costs: Mapping[str, Cost]) -> dict[str, C
     is_assumed = any(costs[step.name].assumed for step in group)  # one server's time follows from all of them
     for number, step in enumerate(group):
         lent, cost = _find_lent(step, group[:number]), costs[step.name]
-        gpus = sum(e.server.replicas * count_gpus(e.server) for e in lent.values() if e.server)
+        gpus = sum(gpus * replicas for name, gpus, replicas in cost.servers if name in lent)
         source = f"{cost.source}; shares {', '.join(lent)}" if lent else cost.source
         time = cost.seconds if cost.seconds is None else seconds
         own = tuple(server for server in cost.servers if server[0] not in lent)

@@ -13,6 +13,7 @@ from autodata.cluster import jobs
 from autodata.cluster.jobs import SlurmError
 from autodata.cluster.resources import Site
 from autodata.cluster.submit import Call, write_job
+from autodata.recipes.evaluated import EVALUATED
 from autodata.reproduce.graph import Step
 from autodata.reproduce.nodes import count_nodes
 from autodata.reproduce.record import STEPS, Cost, StepRecord, read_others, read_record
@@ -30,9 +31,7 @@ class Room:
     nodes: int | None = None  # None: not known, and then everything has room
     others: Sequence[StepRecord] = ()  # with those that were submitted by hand
     unread: Sequence[str] = ()  # campaigns that cannot be counted
-    environment: Mapping[str, str] = field(
-        default_factory=dict
-    )  # the content of the site file, with what goes over it
+    environment: Mapping[str, str] = field(default_factory=dict)  # the site file, with what goes over it
 
     @classmethod
     def count(cls, environment: Mapping[str, str]) -> "Room":
@@ -90,17 +89,20 @@ def keep_apart(steps: Sequence[Step], finished: set[str], costs: Mapping[str, Co
     Steps that it needs, or that need it, are never beside it.
     """
     before, makers = find_before(steps), {name_by_hand(step.name): step.name for step in steps}
-    own, same = {*makers, *makers.values()}, {entry.name for entry in room.others if entry.name in makers}
+    own, same = {*makers.values()}, {entry.name for entry in room.others if entry.name in makers}
     rivals = [((entry.name,), count_nodes(entry.cost, room.site)) for entry in room.others if entry.name not in own]
     # Whoever makes a run by hand holds its folder, and its step begins with the nodes that are then free again.
     changed = {step.name: replace(step, behind=tuple(same & {name_by_hand(step.name)})) for step in steps}
     todo = [] if room.nodes is None else [step for step in steps if step.name not in finished]
     for job in list_jobs(todo):
+        by_hand = {name_by_hand(step.name) for step in job}
+        held = max((nodes for names, nodes in rivals if not by_hand.isdisjoint(names)), default=0)
+        rivals = [rival for rival in rivals if by_hand.isdisjoint(rival[0])]  # this job waits for it anyway
         if nodes := count_job_nodes(job, costs, room.site):
             beside = [rival for rival in rivals if before[job[0].name].isdisjoint(rival[0])]
             behind = tuple(_find_behind(beside, room.nodes - nodes))
             changed |= {s.name: replace(s, behind=(*changed[s.name].behind, *behind)) for s in job}
-            rivals.append((tuple(step.name for step in job), nodes))
+            rivals.append((tuple(step.name for step in job), max(nodes, held)))
     return [*changed.values()]
 
 
@@ -130,9 +132,10 @@ def find_too_large(steps: Sequence[Step], finished: set[str], costs: Mapping[str
     """Say which campaigns would have too few nodes even alone, and what to change."""
     problems: dict[str, str] = {}
     for job in list_jobs(step for step in steps if step.name not in finished):
-        nodes = count_job_nodes(job, costs, room.site)
-        if room.nodes is not None and nodes > room.nodes:
-            size = f"{write_count(nodes, 'node')} of {room.site.gpus_per_node} GPUs"
+        nodes, per_node = count_job_nodes(job, costs, room.site), room.site.gpus_per_node
+        is_placed = all(gpus <= per_node for step in job for _, gpus, _ in costs[step.name].servers)
+        if is_placed and room.nodes is not None and nodes > room.nodes:  # else `find_unplaced` names it
+            size = f"{write_count(nodes, 'node')} of {per_node} GPUs"
             problem = f"its servers need {size} and have {room.nodes}; {_advise(job, costs, room)}"
             problems.setdefault(problem, job[0].name)  # arms that share their models have the same problem
     return [f"{name}: {problem}" for problem, name in problems.items()]
@@ -146,7 +149,8 @@ def _advise(job: Job, costs: Mapping[str, Cost], room: Room) -> str:
     name, _, replicas = max(servers, key=lambda server: server[1] * (server[2] - 1), default=("", 0, 1))
     least = tuple((endpoint, gpus, 1) for endpoint, gpus, _ in servers)
     fits = replicas > 1 and count_nodes(Cost("", 1, servers=least), room.site) <= room.nodes
-    lower = f"lower models.endpoints.{name}.server.replicas, which is {replicas}," if fits else ""
+    key = next((s.recipe.evaluated.endpoint for s in job if name == EVALUATED and s.recipe.evaluated), name)
+    lower = f"lower models.endpoints.{key}.server.replicas, which is {replicas}," if fits else ""
     smaller = "one replica of each is too much already: choose a smaller file of models,"
     return f"{lower or smaller} or correct AUTODATA_NODES in slurm/site.env"
 
