@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,13 @@ def test_the_seconds_of_a_place_are_shared_by_its_roles(place, gpus):
     shares = share_gpu_seconds(outcome, served, stations)
     assert sum(shares.values()) == pytest.approx(gpus * outcome.seconds)
     assert shares[Role.JUDGE] >= shares[Role.WEAK_SOLVER]
+
+
+def test_a_domain_of_ones_own_is_asked_as_many_problems_as_the_one_that_it_is_like():
+    recipe = deepcopy(load_committed(CS, "dataset=/not/made/yet"))
+    known = list_problems(recipe)
+    recipe.domain.name, recipe.domain.like = "mine", "cs"
+    assert list_problems(recipe) == known
+    recipe.domain.like = None
+    with pytest.raises(RecipeError, match="no such data set, and its size is not known"):
+        list_problems(recipe)

@@ -21,7 +21,7 @@ from autodata.reproduce.record import Cost, Record, make_record, read_record
 from autodata.reproduce.request import read_request
 from autodata.reproduce.slurm.jobs import CAMPAIGN_MODULES, list_jobs, name_job, submit_all
 from autodata.reproduce.slurm.joint import join, share_costs
-from autodata.reproduce.slurm.room import Room, find_partition, find_too_large, keep_apart
+from autodata.reproduce.slurm.room import Room, find_partition, find_too_large, find_unplaced, keep_apart
 from tests.test_reproduce import (
     PAPER,
     TABLES,
@@ -393,6 +393,17 @@ def test_the_partition_is_that_of_the_servers(options, partition):
     environment = {"SBATCH_PARTITION": "all", "AUTODATA_SERVER_OPTIONS": options}
     assert find_partition(Site.read(environment), environment) == partition
     assert find_partition(Site(), {}) == ""
+
+
+def test_advice_names_a_key_of_the_recipe_and_leaves_what_no_node_can_hold_to_its_script():
+    steps = [step for step in graph("recipes/tables/table2.yaml", PAPER) if step.target.endswith("eval_cot")]
+    (name,) = (step.name for step in steps)
+    costs = {name: Cost("x", 32, servers=(("kimi", 8, 1), ("evaluated", 8, 3)))}
+    (problem,) = find_too_large(steps, set(), costs, Room(Site(), 3))
+    assert "lower models.endpoints.weak.server.replicas, which is 3, or" in problem
+    assert find_too_large(steps, set(), costs, Room(Site(gpus_per_node=4), 3)) == []
+    (problem,) = find_unplaced(steps, set(), Site(gpus_per_node=4))
+    assert "a replica needs 8 GPUs" in problem
 
 
 def test_without_slurm_the_nodes_are_not_known(slurm):

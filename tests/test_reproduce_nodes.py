@@ -1,6 +1,7 @@
 """Tests which servers a step of a graph really starts, on how many GPUs, and the nodes that they need."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from autodata.eval import campaign
 from autodata.reproduce import nodes
 from autodata.reproduce.costs import Evidence, forecast, measure
 from autodata.reproduce.graph import Step
-from autodata.reproduce.nodes import count_nodes, count_processes, count_step_gpus, keep_one_of_each
+from autodata.reproduce.nodes import count_nodes, count_processes, count_step_gpus, keep_one_of_each, list_servers
 from autodata.reproduce.record import Cost
 from autodata.reproduce.slurm.joint import share_costs
 from autodata.run.folder import MANIFEST
@@ -127,3 +128,13 @@ def test_the_documents_of_an_ingest_that_is_not_finished_are_assumed(tmp_path):
     cost = forecast([arm])[arm.name]
     assert "; 24 documents assumed" in cost.source
     assert cost.seconds and cost.tokens
+
+
+def test_a_step_that_cannot_be_planned_has_the_nodes_of_its_servers():
+    step = find(graph("recipes/tables/table2.yaml", PAPER), "autodata.generate")
+    recipe = deepcopy(step.recipe)
+    recipe.domain.name = "mine"
+    cost = forecast([replace(step, recipe=recipe)])[step.name]
+    assert cost.source.startswith("not planned: ")
+    assert cost.servers == list_servers(recipe) and cost.servers
+    assert cost.gpus == count_step_gpus(recipe)
