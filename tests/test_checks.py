@@ -225,9 +225,36 @@ def test_listed_criteria_that_can_be_gamed_are_found_and_sound_ones_left(kind, w
     assert len(gamed) == len(CRITERIA[f"gamed_{kind}"]) and sound == []
 
 
-def test_an_omission_beside_a_wrong_claim_is_only_a_hint():
-    (flaw,) = lint([Criterion("Ignores the friction and claims that energy is conserved", -5)])
-    assert not flaw.is_certain
+@pytest.mark.parametrize(
+    ("text", "is_certain"),
+    [
+        ("Ignores the friction and claims that energy is conserved", False),
+        ("Ignores friction, treating the block as free", False),
+        ("Ignores the heat loss, so the efficiency comes out above Carnot's", False),
+        ("Omits the friction, assuming that energy is conserved", False),
+        ("Neglects friction", False),  # a wrong model
+        ("Neglects to mention friction", True),
+        ("Omits the friction", True),
+        ("Not stating the delay", True),
+    ],
+)
+def test_an_omission_beside_a_wrong_claim_is_only_a_hint(text, is_certain):
+    assert [flaw.is_certain for flaw in lint([Criterion(text, -5)])] == [is_certain]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_said"),
+    [
+        ("Reaches the conclusion that the authors jointly own the copyright", True),
+        ("Agrees with the client that the paper deed was signed", True),
+        ("Agrees with the authors that caches wear out", True),
+        ("Agrees with the authors", False),
+        ("Reaches the conclusion that the authors reached", False),
+        ("Matches the claim that the paper makes.", False),
+    ],
+)
+def test_a_clause_says_what_is_right(text, is_said):
+    assert [flaw.is_certain for flaw in lint([Criterion(text, 5)])] == ([] if is_said else [True])
 
 
 def test_a_criterion_that_quotes_the_context_is_found():

@@ -87,6 +87,18 @@ def test_bytes_with_nulls_are_seldom_text(data):
         decode(data)
 
 
+@pytest.mark.parametrize("data", [b"Name\tx\n\0" * 300, b"one\0seven\0" * 99])
+def test_fields_that_end_with_a_null_are_no_chinese(data):
+    with pytest.raises(Drop, match="binary"):
+        decode(data)
+
+
+@pytest.mark.parametrize("text", ["† see…", "x = “1”…", "いろは\n", "一二三 \n", "a\n"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_signs_whose_bytes_are_ascii(encoding, text):
+    assert decode((text * 99).encode(encoding)) == (text * 99, encoding)
+
+
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\1\0\0\0\2\0", b"a\0b"])
 def test_binary_data_are_no_text(data):
     with pytest.raises(Drop, match="binary"):

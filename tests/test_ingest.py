@@ -318,6 +318,24 @@ def test_names_that_are_opted_out_may_be_written_in_several_forms(tmp_path: Path
     assert sources.read_opt_out(str(tmp_path / "names.txt")) == {"10.1/a", "2101.00001", "https://example.org"}
 
 
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("arXiv:1303.3664v2", "1303.3664"),
+        ("https://arxiv.org/pdf/1303.3664v11.pdf", "1303.3664"),
+        ("2101.00001v3", "2101.00001"),
+        ("hep-th/9901001v2", "hep-th/9901001"),
+        ("math.AG/0601001", "math/0601001"),
+        ("https://arxiv.org/abs/cs/0601001v1", "cs/0601001"),
+        ("10.1234/5678v2", "10.1234/5678v2"),  # of another kind
+        ("reports/1234567v2", "reports/1234567v2"),
+        ("13033.3664v2", "13033.3664v2"),
+    ],
+)
+def test_the_number_of_a_paper_of_arxiv_has_no_version(name, plain):
+    assert sources._write_name(name) == sources._write_name(plain) == plain
+
+
 def test_files_that_are_damaged_lose_only_what_is_damaged(run, tmp_path: Path):
     folder = tmp_path / "files"
     folder.mkdir()

@@ -37,6 +37,19 @@ from autodata.corpora.text.pages import drop_running_heads
             "cor-\nrelated, un-\nrelated, in-\ndependent, poly-\nmerized",
             "correlated, unrelated, independent, polymerized",
         ),
+        (
+            "uncor-\nrelated, autocor-\nrelated, inter-\nrelated, hyper-\nsensitive, di-\nagnostic, copoly-\nmerized",
+            "uncorrelated, autocorrelated, interrelated, hypersensitive, diagnostic, copolymerized",
+        ),
+        (
+            "long-\nitude, long-\nevity, six-\nties, real-\nlocated, real-\nisation, life-\nstyle, geo-\ncentric",
+            "longitude, longevity, sixties, reallocated, realisation, lifestyle, geocentric",
+        ),
+        (
+            "age-\nrelated, AI-\ndriven, two-\ndimensional, self-\nevident, third-\nparty, cost-\nsensitive",
+            "age-related, AI-driven, two-dimensional, self-evident, third-party, cost-sensitive",
+        ),
+        ("self-\nishness, self-\nless, Well-\nington", "selfishness, selfless, Wellington"),
         ("https://example.org/long-\npath, see foo-\nbar.py", "https://example.org/long-path, see foo-bar.py"),
         ("run it with --long-\noption or my_file-\nname", "run it with --long-option or my_file-name"),
         ("infor-\nmation-theoretic, national/inter-\nnational", "information-theoretic, national/international"),

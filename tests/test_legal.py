@@ -177,6 +177,16 @@ def test_an_orchestrating_model_advises_the_writer(play):
     assert "Round 1: improve" in court.seen["orchestrator"][-1]
 
 
+@pytest.mark.parametrize("kept", [(), ("domain.presets.loop_judge.strong_mean_at_least=0.1",)])
+def test_an_orchestrating_model_is_told_how_rounds_end_that_miss_a_threshold(play, kept):
+    court = Court(proposals=[proposal(), proposal("Another?")], reviews=[SENT_BACK, REVIEW])
+    play(court, orchestrate_by_agent, *kept)
+    told = [
+        failure in court.seen["orchestrator"][-1] for failure in ("too_easy", "no_signal", "too_hard", "small_gap")
+    ]
+    assert told == [bool(kept)] * 4
+
+
 def test_an_unsuitable_document_is_skipped_with_its_note_and_nobody_writes(play):
     court = Court([{"suitable_for_synthetic_question": False, "suitability_note": "A docket order."}])
     trajectory = play(court)

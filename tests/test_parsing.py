@@ -178,6 +178,25 @@ def test_a_part_of_a_broken_object_is_not_the_object():
         assert repair_object(broken) == {"a": "x", "b": [{"c": 1}]}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("In Python {'x': 1} it is {\"a\": 2}", {"a": 2}),
+        ("{'x': {'y': 'it is } here'}} and {“z”: “}”} and {\"a\": 2} or {'b': 3}", {"a": 2}),
+        ("{'x': 'y } z', 'b': [{\"c\": 1}]}", None),
+        ("{'x': 'it's } z', 'b': [{\"c\": 1}]}", None),
+        ("{'x': 1} then {'x': [{\"c\": 1}]}", None),
+        ("{“x”: “it’s”, 'b': [{\"c\": 1}]}", None),
+    ],
+)
+def test_only_an_object_that_is_still_open_makes_what_follows_a_part(text, value):
+    if value is None:
+        with pytest.raises(ParseError):
+            read_object(text)
+    else:
+        assert read_object(text) == value
+
+
 def test_curly_quotes_inside_a_text_stay():
     assert repair_object('{“a”: “a “hit”, then a "miss"”, “b”: “x”}') == {"a": 'a “hit”, then a "miss"', "b": "x"}
     assert read_object('{"a": "the key “b”: a word"}') == {"a": "the key “b”: a word"}
@@ -186,8 +205,9 @@ def test_curly_quotes_inside_a_text_stay():
 
 @pytest.mark.parametrize("text", ["{“a”: " + "“" * 50_000, "{“a”: " + "“x” " * 20_000, "{“a”: " + '"' * 50_000])
 def test_hostile_quotes_take_no_time(text):
-    with suppress(ParseError):
-        repair_object(text)
+    for read in (read_object, repair_object):
+        with suppress(ParseError):
+            read(f'{text}{{"a": 1')
 
 
 @pytest.mark.parametrize("text", ["{}", '{"verdicts": {}}', '{"verdicts": null}', '{"score": 1}'])

@@ -26,6 +26,7 @@ from autodata.serving.measured import EndpointClosed, EndpointError, NotMeasured
 from autodata.serving.probes import choose_probes, probe
 from autodata.serving.request import make_body, make_strict
 from autodata.serving.wire import waits
+from autodata.serving.wire.body import decode as decode_body
 from autodata.serving.wire.faults import ConnectionLost, HttpError, read_words
 from autodata.serving.wire.meaning import Kind, interpret
 from autodata.serving.wire.pace import Pace
@@ -310,6 +311,23 @@ def test_an_error_has_one_meaning(status, words, kind, advice):
     meaning = interpret(HttpError(status, json.dumps({"error": {"message": words}})))
     assert meaning.kind is kind
     assert advice in meaning.advice
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"message": "the model failed to generate a valid tool call", "code": "server_error"}, Kind.PASSING),
+        ({"message": "worker died at temperature sampling", "type": "InternalServerError"}, Kind.PASSING),
+        ({"message": "flagged worker restarted", "code": "internal_error"}, Kind.PASSING),
+        ({"message": "flagged by moderation", "type": "invalid_request_error"}, Kind.FILTERED),
+        ({"message": "flagged by moderation", "code": 403, "type": "server_error"}, Kind.FILTERED),
+        ({"message": "no tool_choice", "type": "BadRequestError"}, Kind.CLOSED),
+    ],
+)
+def test_an_error_of_the_server_itself_passes_also_within_http_200(error, kind):
+    with pytest.raises(HttpError) as raised:
+        decode_body(json.dumps({"error": error}).encode())
+    assert interpret(raised.value).kind is kind
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,29 @@ def test_texts_pdfs_and_parquet_files_in_a_store(run, store, tmp_path):
     assert read_table(tmp_path / "remote" / "documents") == read_table(tmp_path / "run" / "documents")
 
 
+def test_each_file_behind_links_is_listed_once_under_a_visible_name(tmp_path):
+    root, other = tmp_path / "root", tmp_path / "other"
+    for folder in (root / "real", other / "y"):
+        folder.mkdir(parents=True)
+    for file in (root / "real" / "0.txt", other / "1.txt", other / "y" / "2.txt"):
+        file.write_text("text")
+    (root / "a").symlink_to(other / "y")
+    (root / "b").symlink_to(other)
+    (root / ".old").symlink_to(other)
+    (root / "also_real").symlink_to(root / "real")
+    (other / "y" / "loop").symlink_to(other)
+    (root / "above").symlink_to(tmp_path)
+    assert list(list_files(str(root), "path")) == ["a/2.txt", "b/1.txt", "real/0.txt"]
+    (root / "a").unlink()
+    assert list(list_files(str(root), "path")) == ["b/1.txt", "b/y/2.txt", "real/0.txt"]
+    (root / "b").unlink()  # only a hidden link is left
+    assert list(list_files(str(root), "path")) == ["real/0.txt"]
+    (root / ".kept").mkdir()
+    (root / ".kept" / "3.txt").write_text("text")
+    (root / "shown").symlink_to(".kept")
+    assert list(list_files(str(root), "path")) == ["real/0.txt", "shown/3.txt"]
+
+
 def test_files_are_listed_without_hidden_ones_and_with_their_version(store, tmp_path):
     store.pipe("/corpora/s2orc/.cache/x.gz", b"")
     listed = list_files("memory://corpora/s2orc/", "path")

@@ -203,6 +203,22 @@ def test_parquet_texts_that_are_bytes_or_not_utf_8(tmp_path):
     ]
 
 
+def test_nested_parquet_texts_that_are_not_utf_8(tmp_path):
+    places = [pyarrow.py_buffer(numpy.array(at, "<i4").tobytes()) for at in ([0, 5, 9], [0, 1, 2])]
+    broken = pyarrow.StringArray.from_buffers(2, places[0], pyarrow.py_buffer(b"plaincaf\xe9"))
+    listed = pyarrow.ListArray.from_buffers(pyarrow.list_(pyarrow.string()), 2, [None, places[1]], children=[broken])
+    both = pyarrow.StructArray.from_arrays([broken, listed], names=["t", "l"])
+    table = pyarrow.table({"both": both, "raw": [[b"\xff\0"], None], "n": [{"x": 1}, None]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_shown(tmp_path / "a.parquet") == [
+        ({"both": {"t": "plain", "l": ["plain"]}, "raw": [b"\xff\0"], "n": {"x": 1}}, ""),
+        ({"both": {"t": "café", "l": ["café"]}, "raw": None, "n": None}, "windows-1252 (guessed)"),
+    ]
+    keyed = pyarrow.MapArray.from_arrays(pyarrow.array([0, 1, 2], pyarrow.int32()), ["k", "k"], broken)
+    pyarrow.parquet.write_table(pyarrow.table({"m": keyed}), tmp_path / "b.parquet")  # of a kind that is not mended
+    assert [row.reason for row in read_rows(tmp_path / "b.parquet")] == ["file is cut off or damaged"]
+
+
 def test_a_name_that_is_not_utf_8_can_be_saved(tmp_path):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jsonl"))
     path.write_text('{"n": 1}\n', encoding="utf-8")

@@ -82,8 +82,7 @@ def take_shard(documents: Sequence[Document], shard: str) -> list[Document]:
 
 def find_files(path: Path) -> list[tuple[Path, str]]:
     """List path and relative name of the files below a folder, sorted and without hidden ones."""
-    files = ((p, p.relative_to(path)) for p in walk(path) if p.is_file() or not p.exists())
-    return sorted((p, name.as_posix()) for p, name in files if not any(part.startswith(".") for part in name.parts))
+    return sorted((p, p.relative_to(path).as_posix()) for p in walk(path) if p.is_file() or not p.exists())
 
 
 def _join(members: Sequence[Document]) -> Document:

@@ -22,7 +22,12 @@ EXPECTED = {  # source → the files that it is read from
 }
 _TASK_BYTES, _TASK_FILES = 64 << 20, 1_000  # small files share a task; a large one has its own
 _PREFIX = re.compile(r"\A(?:(?:https?://)?(?:dx\.)?doi\.org/|doi:\s*|arxiv:\s*|(?:https?://)?arxiv\.org/(?:abs|pdf)/)")
-_VERSION = re.compile(r"(?<=\A\d{4}\.\d{5})(?:v\d{1,2})?(?:\.pdf)?\Z")  # of a paper of arXiv
+# A paper of arXiv with its version: four digits after the dot until 2014; until 2007 a field and a number, as in
+# math.AG/0601001, where the part of the field may be left out.
+_VERSION = re.compile(
+    r"\A(?:(\d{4}\.\d{4,5})|((?:[a-z]{1,8}-[a-z]{2,4}|cs|math|nlin|physics|stat))(?:\.[a-z]{2})?(/\d{7}))"
+    r"(?:v\d{1,2})?(?:\.pdf)?\Z"
+)
 Listing = dict[str, tuple[int, str]]  # name → bytes and version
 
 
@@ -142,7 +147,7 @@ def read_opt_out(path: str | None) -> frozenset[str]:
 def _write_name(name: str) -> str:
     """Write an id, DOI or URL in the form in which they are compared: a DOI without resolver, a URL with https."""
     plain = _PREFIX.sub("", name.strip().casefold()).rstrip("/")
-    return _VERSION.sub("", plain).replace("http://", "https://")
+    return _VERSION.sub(r"\1\2\3", plain).replace("http://", "https://")
 
 
 def share_out(files: dict[str, int]) -> list[list[str]]:

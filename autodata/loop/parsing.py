@@ -26,6 +26,11 @@ _NEARLY_OBJECT = re.compile(r"\{(?=\s*[\"'“”‘’])")
 _OTHER_QUOTES = re.compile(
     r"\{\s*['“”‘’][^'\"“”‘’{}]{1,80}['“”‘’]\s*:"
 )  # an object whose first key is not in straight quotes
+# Braces, and texts in any quotes, which may hold some. A text without an end goes on to the end.
+_BRACES = re.compile(
+    r"""[{}]|'(?:[^'\\]|\\.|(?<=[^\W_])'(?=[^\W_]))*+(?:'|\\?\Z)|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|“[^”]*+|‘[^’]*+""",
+    re.DOTALL,
+)
 _CURLY_KEY = re.compile(r"[{,]\s*[“”][^\"“”{}]{1,80}[“”]\s*:")
 # A text in straight quotes, or one in curly quotes up to where JSON would go on.
 _QUOTED = re.compile(
@@ -61,18 +66,37 @@ def read_object(text: str) -> dict[str, object]:
     LaTeX commands are restored in its texts. Raises ParseError.
     """
     found: list[tuple[int, dict[str, object]]] = []
-    start, other = _OBJECT.search(text), _OTHER_QUOTES.search(text)
-    while start and not (other and other.start() < start.start()):
+    start = _find_object(text, 0)
+    while start:
         try:
             value, end = json.JSONDecoder().raw_decode(text, start.start())
         except (ValueError, RecursionError):  # ValueError also for numbers of thousands of digits
             break  # what stands inside a broken object is only a part of it
         found.append((end - start.start(), value))
-        start, other = _OBJECT.search(text, end), _OTHER_QUOTES.search(text, end)
+        start = _find_object(text, end)
     if found:
         _, longest = max(found, key=itemgetter(0))
         return _restore(next(v for _, v in reversed(found) if len(v.keys() & longest.keys()) * 2 >= len(longest)))
     raise ParseError("no JSON object in the reply" if text.strip() else "the reply is empty")
+
+
+def _find_object(text: str, at: int) -> re.Match[str] | None:
+    """Find where the next object may begin; None if it is a part of one whose keys are not in straight quotes."""
+    start = _OBJECT.search(text, at)
+    while start and (other := _OTHER_QUOTES.search(text, at, start.start())):
+        if (at := _find_end(text, other.start(), start.start())) < 0:
+            return None
+    return start
+
+
+def _find_end(text: str, start: int, stop: int) -> int:
+    """Return where the object that begins at `start` ends; -1 if it is still open at `stop`."""
+    depth = 0
+    for match in _BRACES.finditer(text, start, stop):
+        depth += {"{": 1, "}": -1}.get(match[0], 0)
+        if depth == 0:
+            return match.end()
+    return -1
 
 
 def repair_object(text: str) -> dict[str, object]:

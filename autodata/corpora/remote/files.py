@@ -109,22 +109,21 @@ def list_files(folder: str, key: str) -> dict[str, tuple[int, str]]:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Yield all that is below a folder but folders themselves, also in folders that a link leads to, once each."""
-    seen = {root.resolve()}
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = [name for name in sorted(below) if _leads_on(Path(folder, name), seen)]
-        yield from (Path(folder, name) for name in names)
+    """Yield all that is below a folder but hidden files and folders themselves, also where a link to a folder leads.
 
-
-def _leads_on(folder: Path, seen: set[Path]) -> bool:
-    """False for a link to a folder that is walked anyway, or that holds such a folder; else a loop never ends."""
-    if not folder.is_symlink():
-        return True
-    target = folder.resolve()
-    if any(target.is_relative_to(known) or known.is_relative_to(target) for known in seen):
-        return False
-    seen.add(target)
-    return True
+    Each folder is listed once. Links are followed last, so that what lies below `root` has its own name.
+    """
+    starts, seen = [root], set[Path]()
+    for start in starts:  # which grows
+        for folder, below, names in os.walk(start):
+            if (place := Path(folder).resolve()) in seen:
+                below.clear()
+                continue
+            seen.add(place)
+            paths = [Path(folder, name) for name in sorted(below) if not name.startswith(".")]
+            starts += [path for path in paths if path.is_symlink() and not place.is_relative_to(path.resolve())]
+            below[:] = [path.name for path in paths if not path.is_symlink()]
+            yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _list_local(folder: str, key: str) -> dict[str, tuple[int, str]]:

@@ -123,8 +123,7 @@ def _list_below(path: Path) -> list[Path]:
     """List the files in a folder, without hidden ones, or the file itself."""
     if not path.is_dir():
         return [path] if path.is_file() else []
-    files = (p for p in walk(path) if p.is_file() or not p.exists())  # a link to nowhere is an error later
-    return sorted(p for p in files if not any(part.startswith(".") for part in p.relative_to(path).parts))
+    return sorted(p for p in walk(path) if p.is_file() or not p.exists())  # a link to nowhere is an error later
 
 
 def _can_read(file: Path) -> bool:

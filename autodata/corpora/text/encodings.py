@@ -14,6 +14,7 @@ from autodata.corpora.text.languages import load_identifier
 MENDED, WINDOWS = "utf-8 with windows-1252 bytes", "windows-1252"
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_PRINTABLE = bytes([9, 10, 12, 13, *range(32, 127)])
 _USUAL, _USUAL_SHARE = " \n.,:，。、", 0.03
 _SAMPLE = 64_000  # bytes that a guess looks at
 # A guess chooses among the common encodings only: the rare ones fit many texts by chance.
@@ -80,7 +81,15 @@ def find_wide(data: bytes) -> str:
     western = "utf-16-be" if first > second else "utf-16-le"
     if min(first, second) <= 0.05 and max(first, second) >= 0.6 and _is_text(sample, western, 0):
         return western
+    if _is_ascii_between_nuls(sample):
+        return ""
     return next((encoding for encoding in _WIDE if _is_text(sample, encoding, _USUAL_SHARE)), "")
+
+
+def _is_ascii_between_nuls(sample: bytes) -> bool:
+    """True for fields of ASCII that end with a NUL; half of the bytes of such a text in UTF-16 are NULs."""
+    others = sample.replace(b"\0", b"")
+    return len(others) > len(sample) / 2 + 1 and len(others.translate(None, _PRINTABLE)) <= 0.05 * len(others)
 
 
 def _is_text(sample: bytes, encoding: str, usual: float) -> bool:

@@ -29,26 +29,29 @@ _NAME_BEGINS = re.compile(r"[(<\[\"']?(?:\w{2,10}://|www\.|~?\.{0,2}/)")
 _LONGEST_NAME = 200
 _NAME_JOINS = frozenset("-‐_@\\")
 _NAME_GOES_ON = re.compile(r"[_@\\]|\.[a-z]")
-# Words that begin a compound with a hyphen when they stand before a whole word, and endings that are none.
-_FIRST_PARTS = re.compile(
-    r"well|self|long|short|high|low|full|half|large|small|real|first|second|third|two|three|four|five|six|seven|eight|nine",
+# Compounds that are written with a hyphen wherever they stand. Most hyphens at the end of a line divide a word
+# ("long-itude", "real-located"), so only what begins or ends no ordinary word is listed; other compounds are joined.
+_COMPOUND = re.compile(
+    r"well-(?!ness|ington|head|spring)[^\W\d_]{4,}|self-(?!less|hood|same|ish)[^\W\d_]{4,}"
+    r"|(?:long|short|high|low|full|half|large|small|real|first|second|third|one|two|three|four|five|six|seven|eight|"
+    r"nine|ten)-(?:term|range|run|lived|standing|distance|level|quality|order|dimensional|speed|scale|class|party|"
+    r"year|day|time|world|valued|step|stage|sided|length|risk|cost|energy|performance|resolution|frequency|pressure|"
+    r"temperature|thirds)",
     re.IGNORECASE,
 )
-_ENDINGS = re.compile(
-    r"\w{2,3}|teens?|teenth|fold|ness|less|lessness|ishly|ishness|wards?|ways?|lands?|lights?|lighted|hand|cuts|comings?|"
-    r"roads|ages|ened|ening|ered|ering|ity|ities|aries|arily|isms?|ists?|istic|ized?|izes|ization|ington"
-)
-# Words that end a compound, unless a syllable stands before them: "read-only", but "correlated" and "unrelated".
 _LAST_PARTS = re.compile(
-    r"only|based|style|level|dependent|independent|following|preceding|specific|aware|driven|oriented|related|compatible|"
-    r"controlled|known|friendly|intensive|sensitive|efficient|agnostic|centric|dimensional|supervised",
+    r"only|based|dependent|independent|specific|aware|driven|oriented|related|compatible|friendly|intensive|sensitive|"
+    r"efficient|agnostic|supervised"
+)
+# What stands before such a part inside a word: "unrelated", "autocorrelated", "hypersensitive", "diagnostic".
+_PREFIX = re.compile(
+    r"[^\W\d_]{0,30}(?:cor|inter)|comm|con|dis|non|pre|over|under|mis|sub|super|hyper|ultra|semi|multi|"
+    r"auto|bio|cardio|chemo|electro|geo|histo|immuno|magneto|neuro|photo|radio|thermo",
     re.IGNORECASE,
 )
-_SYLLABLES = re.compile(
-    r"un|in|inter|co|cor|dis|re|non|pre|over|under|mis|de|sub|super|bi|multi|ec|con|ego|hy", re.IGNORECASE
-)
-_ADVERB = re.compile(r"(?!poly)\w{3,38}ly", re.IGNORECASE)
-_PARTICIPLE = re.compile(r"\w{3,38}(?:ed|ing|ent|ant|able)", re.IGNORECASE)
+_SHORT_PREFIX = re.compile(r"[^\W\d_][a-z]")  # "un", "in", "di"; not "AI" and "TV"
+_ADVERB = re.compile(r"[^\W\d_]{3,38}ly(?<!poly)", re.IGNORECASE)
+_PARTICIPLE = re.compile(r"[^\W\d_]{3,38}(?:ed|ing)")
 _PROVEN = 3  # words divided inside lines, at least, that the text also has whole, if its layout divides words there
 _WORD = re.compile(r"[^\W\d_]+(?:[-‐][^\W\d_]+)*")
 _NO_LETTER = re.compile(r"[^\x00-\x7f](?<![^\W\d_])")  # beyond ASCII
@@ -175,11 +178,15 @@ def _join(part: _Divided, words: Container[str], *, is_layout: bool) -> str | No
 
 
 def _is_compound(left: str, right: str) -> bool:
-    """True for two words that are usually written with a hyphen between them."""
-    if _FIRST_PARTS.fullmatch(left):
-        return not _ENDINGS.fullmatch(right.casefold())
+    """True for two words that are written with a hyphen between them.
+
+    Both errors occur: "decisionmaking" and "long-itude". More lines end inside a word than inside a compound, so what
+    no pattern knows is one word.
+    """
+    if _COMPOUND.fullmatch(f"{left}-{right}"):
+        return True
     if _LAST_PARTS.fullmatch(right):
-        return not _SYLLABLES.fullmatch(left)
+        return not _PREFIX.fullmatch(left) and not _SHORT_PREFIX.fullmatch(left)
     return _ADVERB.fullmatch(left) is not None and _PARTICIPLE.fullmatch(right) is not None
 
 

@@ -8,17 +8,21 @@ from autodata.corpora.remote.files import Place, Remote
 from autodata.corpora.text.encodings import decode
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import DataType, RecordBatch
 
 _BATCH = 200  # rows in memory at a time
-_AS_BYTES = {"string": "binary", "large_string": "large_binary"}
+_DAMAGED = "a text in it is not UTF-8"
 _Row = dict[str, object]
 
 
 def read_parquet(path: Place) -> Iterator[_Row]:
     """Yield the rows of a parquet file. Raises EOFError if it is damaged, OSError."""
     for batch in _read_batches(path):
-        yield from batch.to_pylist()
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError as error:
+            raise EOFError(_DAMAGED) from error
+        yield from rows
 
 
 def read_texts(path: Place) -> Iterator[tuple[_Row, str]]:
@@ -46,20 +50,55 @@ def _read_batches(path: Place) -> Iterator["RecordBatch"]:
 
 
 def _mend_rows(batch: "RecordBatch") -> Iterator[tuple[_Row, str]]:
-    """Decode the columns of texts of a batch in which some are not UTF-8."""
-    types = {name: str(batch.schema.field(name).type) for name in batch.schema.names}
-    columns = [column.cast(_AS_BYTES.get(str(column.type), column.type)) for column in batch.columns]
-    for row in type(batch).from_arrays(columns, names=batch.schema.names).to_pylist():
-        decoded = {key: _decode(value) for key, value in row.items() if types[key] in _AS_BYTES and value is not None}
-        encodings = (encoding for _, encoding in decoded.values() if encoding)
-        yield row | {key: text for key, (text, _) in decoded.items()}, next(encodings, "")
+    """Decode the texts of a batch in which some are not UTF-8, also those in lists and structs. Raises EOFError."""
+    import pyarrow
 
-
-def _decode(value: bytes) -> tuple[str | None, str]:
+    schema = batch.schema
     try:
-        return decode(value)
+        columns = [column.cast(_as_bytes(field.type)) for column, field in zip(batch.columns, schema, strict=True)]
+        rows = type(batch).from_arrays(columns, names=schema.names).to_pylist()
+    except (UnicodeDecodeError, pyarrow.ArrowException) as error:  # texts in a column of some other kind
+        raise EOFError(_DAMAGED) from error
+    for row in rows:
+        encodings: list[str] = []
+        mended = {field.name: _decode(row[field.name], field.type, encodings) for field in schema}
+        yield mended, next(filter(None, encodings), "")
+
+
+def _as_bytes(kind: "DataType") -> "DataType":
+    """Return a type with bytes in place of texts."""
+    import pyarrow
+    from pyarrow import types
+
+    if types.is_string(kind):
+        return pyarrow.binary()
+    if types.is_large_string(kind):
+        return pyarrow.large_binary()
+    if types.is_list(kind):
+        return pyarrow.list_(_as_bytes(kind.value_type))
+    if types.is_large_list(kind):
+        return pyarrow.large_list(_as_bytes(kind.value_type))
+    if types.is_struct(kind):
+        return pyarrow.struct([(field.name, _as_bytes(field.type)) for field in kind])
+    return kind
+
+
+def _decode(value: object, kind: "DataType", encodings: list[str]) -> object:
+    """Decode the texts of a value of this type, and note the encoding of each."""
+    from pyarrow import types
+
+    if isinstance(value, list) and (types.is_list(kind) or types.is_large_list(kind)):
+        return [_decode(item, kind.value_type, encodings) for item in value]
+    if isinstance(value, dict) and types.is_struct(kind):
+        return {field.name: _decode(value[field.name], field.type, encodings) for field in kind}
+    if not isinstance(value, bytes) or not (types.is_string(kind) or types.is_large_string(kind)):
+        return value
+    try:
+        text, encoding = decode(value)
     except Drop:
-        return None, ""
+        return None
+    encodings.append(encoding)
+    return text
 
 
 def _read_bytes(value: object) -> object:

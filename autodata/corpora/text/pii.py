@@ -53,14 +53,24 @@ _NAMES_A_PART = re.compile(
 )
 # Three numbers between blanks may be a row of a table: beside another number, or if they are round or count in steps.
 _ROW = re.compile(r"[2-9]\d\d [2-9]\d\d \d{4}")
-_DATE = re.compile(r"\+?(?:19|20)\d\d([-./ ])\d{1,2}\1\d{1,2}(?!\d)")
+_DATE = re.compile(
+    r"\+?(?:19|20)\d\d([-./ ])\d{1,2}\1\d{1,2}(?!\d)"
+    r"|(?:0?[1-9]|[12]\d|3[01])([-./])(?:0?[1-9]|[12]\d|3[01])\2(?:19|20)\d\d(?!\d)"
+    r"|[0-3]?\d/[0-3]?\d/\d\d(?![\d/])"
+)
 _DECIMAL = re.compile(r"[+-]?\d{1,12}\.\d{1,12}")
-_PHONE = "tel|telephone|telefon|tél|phone|fax|mobile|cell"
+_PHONE = "tel|telephone|telefon|tél|phone|cellphone|fax"
 # Other numbers may stand between, as in "phone: 650-723-2300 or 650-723-2301".
-_OTHERS = r"(?:[\d ().+‑–/-]{7,24}(?:,|;|and|or|/)\s?){0,4}\Z"
-_CALLS = re.compile(rf"\b(?:{_PHONE}|call|dial)\b[^\d\n]{{0,30}}{_OTHERS}", re.IGNORECASE)
+_OTHERS = r"(?:[\d ().+‑–-]{2,24}+(?:,|;|and|or|/)\s?){0,6}\Z"
+_CALLS = re.compile(rf"\b(?:{_PHONE}|mobile|cell|call|dial)\b[^\d\n]{{0,30}}{_OTHERS}", re.IGNORECASE)
 _BETWEEN = r"(?:\W{0,2}(?:numbers?|nos?))?\W{0,4}(?:is|at)?\W{0,2}"  # the word and its number
-_CALLS_HERE = re.compile(rf"\b(?:{_PHONE})\b{_BETWEEN}{_OTHERS}", re.IGNORECASE)
+# A number of cells or of mobile things is none to call, unless a colon or "number" stands between or it is long.
+_CALLS_HERE = re.compile(
+    rf"\b(?:{_PHONE}|(?:mobile|cell)(?=\s?:|\W{{0,2}}(?:number|no)\b)|(?P<vague>mobile|cell))\b{_BETWEEN}{_OTHERS}",
+    re.IGNORECASE,
+)
+_LEAST_DIGITS, _LONG = 7, 9  # of a telephone number without its area code, and with it
+_RANGE = re.compile(r"\d[05]0-\d\d[05]0")  # "400-1000", from one round number to another
 _INSURES = re.compile(r"\b(?:ssns?|social security)\b[^\d\n]{0,30}\Z", re.IGNORECASE)
 # The words after which a number in the form of a social security number names a document.
 _FILED = re.compile(
@@ -162,7 +172,7 @@ def _is_real(kind: str, number: str, before: str, after: str) -> bool:
         is_written_so = number.count("-") == 2 and not _FILED.search(before)
         return is_written_so or _INSURES.search(before) is not None
     if kind == "local":  # without an area code, or without a sign between the digits
-        return _CALLS_HERE.search(before) is not None
+        return _is_local(number, before)
     if kind == "phone":
         return _is_phone(number, before, after)
     if kind == "ip":
@@ -172,7 +182,7 @@ def _is_real(kind: str, number: str, before: str, after: str) -> bool:
 
 def _is_phone(number: str, before: str, after: str) -> bool:
     """Refuse dates, signed or decimal numbers, and rows of numbers, which no word announces as a telephone number."""
-    if not 8 <= sum(c.isdigit() for c in number) <= 15:
+    if not 8 <= _count_digits(number) <= 15 or _DATE.match(number):
         return False
     if _CALLS.search(before):
         return True
@@ -180,7 +190,19 @@ def _is_phone(number: str, before: str, after: str) -> bool:
         return False
     is_signed = re.search(r"\s[-+]\d", number) is not None
     is_decimal = any(_DECIMAL.fullmatch(part) for part in number.split())
-    return not (is_signed or is_decimal or _DATE.match(number) or _is_row(number, before, after))
+    return not (is_signed or is_decimal or _is_row(number, before, after))
+
+
+def _is_local(number: str, before: str) -> bool:
+    """True if a word announces the number, and it is neither a date, nor a range, nor too short."""
+    call, digits = _CALLS_HERE.search(before), _count_digits(number)
+    if not call or digits < (_LONG if call["vague"] else _LEAST_DIGITS):
+        return False
+    return not (_DATE.match(number) or _RANGE.fullmatch(number))
+
+
+def _count_digits(number: str) -> int:
+    return sum(c.isdigit() for c in number)
 
 
 def _is_row(number: str, before: str, after: str) -> bool:

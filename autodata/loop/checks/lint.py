@@ -31,7 +31,20 @@ _OMISSION = re.compile(
     r"|reasoning|justification)",
     re.IGNORECASE,
 )
-_AND_CLAIMS = re.compile(r"\b(?:and|so) (?:\w+ly )?(?:claims?|states?|says?|concludes?|asserts?|assumes?|treats?)\b")
+# Words of a wrong claim: one that follows the omission, or a cause that is left out of a model or a calculation.
+_MAY_CLAIM = re.compile(
+    r"\b(?:and|so|then|thus) (?:\w+ly )?(?:claims?|states?|says?|concludes?|asserts?|assumes?|treats?)\b"
+    r"|(?:,|\b(?:thereby|thus)) (?:\w+ly )?"
+    r"(?:claiming|stating|saying|concluding|asserting|assuming|treating|taking|counting|setting|deriving|obtaining)\b"
+    r"|, (?:and )?(?:so|hence|thus|therefore)\b"
+    rf"|^{_LEADING}(?:ignor(?:es?|ing)|disregards?|neglects?(?! to\b)|neglecting(?! to\b))\b",
+    re.IGNORECASE,
+)
+# A clause says what is right, but not the one in "the conclusion that the authors reach".
+_THAT_CLAUSE = (
+    r"\bthat\b(?! (?:the )?(?:paper|authors?) (?:has |have |had )?"
+    r"(?:reach|dr[ae]w|g[ai]ve|stat|mak|made|f[io]u?nd|report|offer|propos|present|conclud)\w*\.?$)"
+)
 _UNNAMED = re.compile(
     rf"^{_LEADING}(?:gives?|states?|provides?|reaches|arrives at|identif(?:y|ies)|finds?|reports?|names?|predicts?"
     rf"|has|computes?) "
@@ -43,7 +56,7 @@ _UNNAMED = re.compile(
     r"|case|prompt)(?: (?:correctly|well|fully|completely|accurately|properly|right|directly))?\.?$"
     rf"|^{_LEADING}(?:is|are) (?:correct|right|accurate|complete|sound|good|clear|thorough)\.?$"
     # The grader has neither reference nor source.
-    rf"|^{_LEADING}(?:match(?:es)?|agrees? with|is (?:consistent|in line) with|equals?"
+    rf"|^(?!.*{_THAT_CLAUSE}){_LEADING}(?:match(?:es)?|agrees? with|is (?:consistent|in line) with|equals?"
     r"|reach(?:es)?|reproduces?)\b.{0,40}"
     r"\b(?:(?:reference|expected|gold|model|ideal) (?:answer|solution|response)|the (?:paper|authors?))\b",
     re.IGNORECASE,
@@ -137,7 +150,7 @@ def find_faults(rubric: Sequence[Criterion], flaws: Sequence[Flaw]) -> list[str]
 def _find(criterion: Criterion, shown: set[tuple[str, ...]]) -> Iterator[Flaw]:
     text = criterion.text.strip()
     if criterion.weight < 0 and _OMISSION.search(text):
-        is_claim = _AND_CLAIMS.search(text) is not None  # "Ignores the friction and claims that …"
+        is_claim = _MAY_CLAIM.search(text) is not None  # "Ignores the friction and claims that …"
         problem = "names what an answer leaves out; a negative criterion names a wrong claim"
         yield Flaw(criterion, problem + (" alone" if is_claim else ""), not is_claim)
     if criterion.weight > 0 and (quoted := _share_quoted(text, shown)):

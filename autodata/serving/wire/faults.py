@@ -13,6 +13,10 @@ _MAX_DEPTH = 6
 # The keys under which servers say what is wrong, most telling first.
 _KEYS = ("error", "errors", "message", "msg", "detail", "details", "title", "description", "reason", "reasons", "loc",
          "code", "metadata", "raw", "innererror", "violations", "quotaId", "base_resp", "status_msg")  # fmt: skip
+# The names of an error of the server itself, whose words may speak of anything that it was doing.
+_SERVER_FAILED = re.compile(
+    r"(?:internal|server|internal[ _-]?server|upstream|provider|engine|worker)[ _-]?(?:error|failure)", re.IGNORECASE
+)
 _INVISIBLE = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>")
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title")
 _TAG = re.compile(r"<[^<>]{0,500}>")
@@ -59,10 +63,11 @@ class HttpError(Fault):
 
 
 def read_status(error: Mapping[str, object]) -> int:
-    """Read the HTTP status that stands within an error; WITHIN if there is none."""
+    """Read the HTTP status that stands within an error, as a number or a name; WITHIN if there is none."""
     parts = [error["error"]] if isinstance(error.get("error"), dict) else []
-    codes = [str(part.get(key)) for part in (*parts, error) for key in ("code", "status", "status_code")]
-    return next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), WITHIN)
+    codes = [str(part.get(key)) for part in (*parts, error) for key in ("code", "status", "status_code", "type")]
+    status = next((int(code) for code in codes if re.fullmatch("[45][0-9][0-9]", code)), WITHIN)
+    return 500 if status == WITHIN and any(map(_SERVER_FAILED.fullmatch, codes)) else status
 
 
 def read_words(text: str) -> str:
