@@ -93,7 +93,10 @@ def _count_first(usage: Mapping[str, object], paths: tuple[str, ...]) -> int:
 
 
 def _count(usage: Mapping[str, object], path: str) -> int:
-    amount = _read_amount(_find(usage, path))
+    value = usage.get(path) if "." not in path else _find(usage, path)
+    if value is None or value == 0:  # the usual case, in every reply
+        return 0
+    amount = _read_amount(value)
     return 0 if amount is None else int(amount)
 
 
