@@ -1,6 +1,7 @@
 """Says which code and which packages make a run, for its manifest."""
 
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,10 +21,10 @@ def find_git_commit() -> str | None:
     return None
 
 
-def list_versions() -> dict[str, str]:
-    """Return the versions of the packages on which results depend, of those that are installed."""
+def list_versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of packages, by default those on which results depend, of those that are installed."""
     versions = {}
-    for package in PACKAGES:
+    for package in packages:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions

